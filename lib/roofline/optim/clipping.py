@@ -1,0 +1,37 @@
+"""Keep gradients from exploding. Pascanu, Mikolov, Bengio, 1211.5063, algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from roofline.autograd.tape import Tensor
+
+
+def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> torch.Tensor:
+    """Scale all gradients by one factor so that together their norm is at most ``max_norm``.
+
+    Returns:
+        The Euclidean norm before scaling, one number. It stays on the device, so nothing waits.
+        If a gradient is infinite or NaN, the norm is too, and so is every gradient afterwards:
+        check the norm where that can happen.
+    """
+    given = [parameter for parameter in parameters if parameter.grad is not None]
+    if not given:
+        return torch.zeros(())
+    grads = [parameter.grad for parameter in given]
+    norms = torch._foreach_norm(grads)
+    norm = torch.stack([n.to(norms[0].device, norms[0].dtype) for n in norms]).norm()
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    # Not in place: the slots of two parameters may share one tensor (a sum gives both the same).
+    for parameter, grad in zip(given, grads, strict=True):
+        parameter.grad = grad * factor.to(grad.device, grad.dtype)
+    return norm
+
+
+def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
+    """Limit every entry of every gradient to ±``clip_value``."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clamp(-clip_value, clip_value)

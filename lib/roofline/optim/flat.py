@@ -1,0 +1,196 @@
+"""What every optimizer shares: parameters, gradients and state in flat buffers.
+
+A model has hundreds of parameters, most of them small. Updated one by one, each costs a handful of
+kernel launches. Laid end to end in one buffer, all of them cost one handful. So an optimizer moves
+the values of its parameters into one flat tensor for each (group, dtype, device), leaves views of
+it in their place, and keeps gradients and moments in flat tensors of the same layout.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from roofline.autograd.tape import Tensor
+
+# Each parameter starts at a multiple of this many elements: matrix kernels want aligned addresses.
+# The gaps hold zeros, and an update of zeros by zeros is zero.
+ALIGNMENT = 32
+
+
+class FlatParameters:
+    """Parameters of one group, dtype and device, end to end, with gradients and state likewise."""
+
+    def __init__(self, parameters: list[Tensor], group: dict[str, Any], slots: tuple[str, ...]):
+        self.parameters = parameters
+        self.group = group
+        self.steps = [0] * len(parameters)
+        self.starts = [0]
+        for parameter in parameters:
+            length = math.ceil(parameter.data.numel() / ALIGNMENT) * ALIGNMENT
+            self.starts.append(self.starts[-1] + length)
+        self.data = parameters[0].data.new_zeros(self.starts[-1])
+        self.grad = torch.zeros_like(self.data)
+        self.state = {slot: torch.zeros_like(self.data) for slot in slots}
+        self.values = self.views(self.data)
+        self.grads = self.views(self.grad)
+        for parameter, value in zip(parameters, self.values, strict=True):
+            parameter.data = value.copy_(parameter.data)
+
+    def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        """The piece of ``flat`` that belongs to each parameter, in the parameter's shape."""
+        return [
+            flat[start : start + parameter.data.numel()].view(parameter.data.shape)
+            for start, parameter in zip(self.starts, self.parameters, strict=False)
+        ]
+
+    def runs(self) -> Iterator[tuple[slice, int]]:
+        """Gather the gradients; yield each stretch to update, with the number of its step.
+
+        A stretch is made of neighbours that have a gradient and have been updated equally often.
+        Mostly that is the whole buffer.
+        """
+
+        def kind(index: int) -> tuple[bool, int]:
+            return self.parameters[index].grad is not None, self.steps[index]
+
+        for (has_grad, step), run in itertools.groupby(range(len(self.parameters)), kind):
+            if not has_grad:
+                continue
+            indices = list(run)
+            first, last = indices[0], indices[-1] + 1
+            for parameter, value in zip(
+                self.parameters[first:last], self.values[first:last], strict=True
+            ):
+                if parameter.data is not value:
+                    raise RuntimeError(
+                        "a parameter's storage was replaced after the optimizer was built: call "
+                        "model.to(...) first and build the optimizer after it"
+                    )
+            views = self.grads[first:last]
+            torch._foreach_copy_(views, [p.grad for p in self.parameters[first:last]])
+            for parameter, view in zip(self.parameters[first:last], views, strict=True):
+                parameter.grad = view
+            self.steps[first:last] = [step + 1] * (last - first)
+            yield slice(self.starts[first], self.starts[last]), step + 1
+
+
+class Optimizer:
+    """The base of SGD, Adam and AdamW.
+
+    Args:
+        parameters: Tensors, or groups: dicts with "params" and settings of their own.
+        defaults: settings of groups that have none of their own, ``lr`` among them.
+
+    ``groups`` holds the settings by group; a learning-rate schedule writes ``group["lr"]``.
+    """
+
+    slots: tuple[str, ...] = ()  # names of the state kept for each parameter, torch's
+
+    def __init__(self, parameters: Iterable[Any], defaults: dict[str, Any]):
+        entries = list(parameters)
+        if not entries:
+            raise ValueError("the optimizer got no parameters: pass model.parameters()")
+        if not isinstance(entries[0], Mapping):
+            entries = [{"params": entries}]
+        self.groups: list[dict[str, Any]] = []
+        self.flats: list[FlatParameters] = []
+        seen: set[int] = set()
+        for entry in entries:
+            group = {**defaults, **entry, "params": list(entry["params"])}
+            for parameter in group["params"]:
+                if not isinstance(parameter, Tensor):
+                    raise TypeError(f"expected Parameters, got {type(parameter).__name__}")
+                if id(parameter) in seen:
+                    raise ValueError("a parameter was given to the optimizer twice")
+                seen.add(id(parameter))
+            self.groups.append(group)
+            alike: dict[tuple, list[Tensor]] = {}
+            for parameter in group["params"]:
+                alike.setdefault((parameter.data.dtype, parameter.data.device), []).append(parameter)
+            self.flats += [FlatParameters(some, group, self.slots) for some in alike.values()]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [parameter for group in self.groups for parameter in group["params"]]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group."""
+        return self.groups[0]["lr"]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients. Call it between ``step`` and the next ``backward``."""
+        for parameter in self.parameters:
+            if parameter.node is not None:
+                parameter.node.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient; the others keep value and state."""
+        for flat in self.flats:
+            for span, step in flat.runs():
+                state = {slot: value[span] for slot, value in flat.state.items()}
+                self.update(flat.data[span], flat.grad[span], step, flat.group, **state)
+
+    def update(
+        self,
+        data: torch.Tensor,
+        grad: torch.Tensor,
+        step: int,
+        group: dict[str, Any],
+        **state: torch.Tensor,
+    ) -> None:
+        """Change ``data`` and ``state`` in place, all of shape (n,); ``step`` counts from 1."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps, state and settings, laid out as torch's: copy it before training on."""
+        number = {id(parameter): index for index, parameter in enumerate(self.parameters)}
+        state: dict[int, dict[str, Any]] = {}
+        for flat in self.flats:
+            slots = {slot: flat.views(value) for slot, value in flat.state.items()}
+            for index, parameter in enumerate(flat.parameters):
+                state[number[id(parameter)]] = {
+                    "step": flat.steps[index],
+                    **{slot: views[index] for slot, views in slots.items()},
+                }
+        groups = [
+            {**group, "params": [number[id(parameter)] for parameter in group["params"]]}
+            for group in self.groups
+        ]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take up steps, state and settings where :meth:`state_dict` left them.
+
+        Raises:
+            ValueError: if the saved groups have other numbers of parameters, or other shapes.
+        """
+        sizes = [len(group["params"]) for group in self.groups]
+        saved_sizes = [len(group["params"]) for group in saved["param_groups"]]
+        if sizes != saved_sizes:
+            raise ValueError(
+                f"the saved optimizer has groups of {saved_sizes} parameters, this one of {sizes}: "
+                "build it for the same model and the same groups"
+            )
+        own = self.state_dict()["state"]
+        for index, entry in saved["state"].items():
+            for slot in self.slots:
+                if entry[slot].shape != own[index][slot].shape:
+                    raise ValueError(
+                        f"the saved {slot} of parameter {index} has shape "
+                        f"{tuple(entry[slot].shape)}, here it is {tuple(own[index][slot].shape)}"
+                    )
+                own[index][slot].copy_(entry[slot])
+        number = {id(parameter): index for index, parameter in enumerate(self.parameters)}
+        for flat in self.flats:
+            flat.steps = [
+                int(saved["state"].get(number[id(parameter)], {"step": 0}).get("step", 0))
+                for parameter in flat.parameters
+            ]
+        for group, saved_group in zip(self.groups, saved["param_groups"], strict=True):
+            group.update({key: value for key, value in saved_group.items() if key != "params"})

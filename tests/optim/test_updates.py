@@ -1,0 +1,225 @@
+"""Every optimizer against torch's own, over 50 steps on the same gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from devices import DEVICES, float_type
+
+from roofline.nn import Parameter
+from roofline.optim import SGD, Adam, AdamW
+
+SHAPES = [(3, 4), (4,), (2, 3, 5), (1,), (33,)]
+
+CASES: list[tuple[Any, Any, dict[str, Any]]] = [
+    (SGD, torch.optim.SGD, {"lr": 0.1}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.01}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (Adam, torch.optim.Adam, {"lr": 0.01}),
+    (Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
+    (AdamW, torch.optim.AdamW, {"lr": 0.01}),
+    (AdamW, torch.optim.AdamW, {"lr": 0.01, "betas": (0.9, 0.95), "weight_decay": 0.3}),
+]
+
+
+def twins(device: str = "cpu") -> tuple[list[Parameter], list[torch.nn.Parameter]]:
+    torch.manual_seed(0)
+    values = [torch.randn(shape, dtype=float_type(device), device=device) for shape in SHAPES]
+    return [Parameter(v.clone()) for v in values], [torch.nn.Parameter(v.clone()) for v in values]
+
+
+def slope(value: torch.Tensor, step: int) -> torch.Tensor:
+    """A gradient that depends on the value and changes sign and size from step to step."""
+    return torch.sin(3 * value + step) * (1 + step % 7)
+
+
+def advance(
+    ours: Any, theirs: Any, pairs: list[tuple[Parameter, torch.nn.Parameter]], steps: range
+) -> None:
+    for step in steps:
+        for index, (our, their) in enumerate(pairs):
+            if index == 1 and step % 3 == 1:  # now and then a parameter gets no gradient
+                our.grad = their.grad = None
+            else:
+                our.grad = slope(our.data, step)
+                their.grad = slope(their.detach(), step)
+        ours.step()
+        theirs.step()
+
+
+def agree(pairs: list[tuple[Parameter, torch.nn.Parameter]]) -> None:
+    for our, their in pairs:
+        torch.testing.assert_close(our.data, their.detach(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("ours", "theirs", "settings"), CASES)
+def test_fifty_steps_equal_torchs(ours: Any, theirs: Any, settings: Any, device: str) -> None:
+    parameters, rivals = twins(device)
+    before = [parameter.data.clone() for parameter in parameters]
+    our, their = ours(parameters, **settings), theirs(rivals, **settings)
+    pairs = list(zip(parameters, rivals, strict=True))
+    advance(our, their, pairs, range(50))
+    agree(pairs)
+    for parameter, value in zip(parameters, before, strict=True):
+        assert (parameter.data - value).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("ours", "theirs", "settings"), CASES)
+def test_state_goes_to_torch_and_back_to_a_new_optimizer(
+    ours: Any, theirs: Any, settings: Any
+) -> None:
+    parameters, rivals = twins()
+    our, their = ours(parameters, **settings), theirs(rivals, **settings)
+    pairs = list(zip(parameters, rivals, strict=True))
+    advance(our, their, pairs, range(10))
+    resumed = [Parameter(parameter.data.clone()) for parameter in parameters]
+    again = ours(resumed, **{**settings, "lr": 77.0})
+    again.load_state_dict(our.state_dict())
+    assert again.lr == settings["lr"]
+    pairs = list(zip(resumed, rivals, strict=True))
+    advance(again, their, pairs, range(10, 30))
+    agree(pairs)
+
+
+def test_torchs_own_state_loads() -> None:
+    parameters, rivals = twins()
+    our, their = AdamW(parameters, lr=0.01), torch.optim.AdamW(rivals, lr=0.01)
+    for step in range(5):
+        for rival in rivals:
+            rival.grad = slope(rival.detach(), step)
+        their.step()
+    for our_parameter, rival in zip(parameters, rivals, strict=True):
+        our_parameter.data.copy_(rival.detach())
+    our.load_state_dict(their.state_dict())
+    pairs = list(zip(parameters, rivals, strict=True))
+    advance(our, their, pairs, range(5, 20))
+    agree(pairs)
+
+
+def test_groups_have_their_own_settings() -> None:
+    parameters, rivals = twins()
+    split = [{"params": parameters[:2], "weight_decay": 0.0}, {"params": parameters[2:], "lr": 0.5}]
+    rival_split = [{"params": rivals[:2], "weight_decay": 0.0}, {"params": rivals[2:], "lr": 0.5}]
+    our, their = AdamW(split, lr=0.01), torch.optim.AdamW(rival_split, lr=0.01)
+    pairs = list(zip(parameters, rivals, strict=True))
+    advance(our, their, pairs, range(20))
+    agree(pairs)
+
+
+def test_one_buffer_for_each_dtype() -> None:
+    parameters = [
+        Parameter(torch.ones(3)),
+        Parameter(torch.ones(4, dtype=torch.float64)),
+        Parameter(torch.ones(5)),
+    ]
+    optimizer = SGD(parameters, lr=1.0)
+    assert len(optimizer.flats) == 2
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter.data, 0.25)
+    optimizer.step()
+    for parameter in parameters:
+        assert parameter.data.dtype == parameter.grad.dtype
+        assert torch.equal(parameter.data, torch.full_like(parameter.data, 0.75))
+
+
+def test_values_and_gradients_are_views_of_one_buffer() -> None:
+    parameters, _ = twins()
+    optimizer = AdamW(parameters)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter.data)
+    optimizer.step()
+    assert len({p.data.untyped_storage().data_ptr() for p in parameters}) == 1
+    assert len({p.grad.untyped_storage().data_ptr() for p in parameters}) == 1
+    starts = [p.data.storage_offset() for p in parameters]
+    assert all(start % 32 == 0 for start in starts) and len(set(starts)) == len(starts)
+
+
+def test_a_step_costs_the_same_launches_for_any_number_of_parameters() -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Launches(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+            self.count += "view" not in str(function) and "slice" not in str(function)
+            return function(*args, **(kwargs or {}))
+
+    def launches(number: int) -> int:
+        parameters = [Parameter(torch.ones(3, 3)) for _ in range(number)]
+        optimizer = AdamW(parameters)
+        for parameter in parameters:
+            parameter.grad = torch.ones(3, 3)
+        with Launches() as mode:
+            optimizer.step()
+        return mode.count
+
+    assert launches(2) == launches(40) <= 10
+
+
+def test_a_parameter_without_gradient_stays_and_keeps_its_age() -> None:
+    still, moving = Parameter(torch.ones(3)), Parameter(torch.ones(3))
+    frozen = Parameter(torch.ones(3)).requires_grad_(False)
+    optimizer = AdamW([still, moving, frozen], lr=0.1, weight_decay=0.5)
+    for _ in range(3):
+        moving.grad = torch.ones(3)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert torch.equal(still.data, torch.ones(3))
+    assert torch.equal(frozen.data, torch.ones(3))
+    assert (moving.data < 1).all()
+    assert [entry["step"] for entry in optimizer.state_dict()["state"].values()] == [0, 3, 0]
+
+
+def test_zero_grad_forgets() -> None:
+    parameter = Parameter(torch.ones(2))
+    optimizer = SGD([parameter])
+    parameter.grad = torch.ones(2)
+    optimizer.zero_grad()
+    assert parameter.grad is None
+
+
+def test_a_step_does_not_change_the_gradient_that_it_was_given() -> None:
+    parameter = Parameter(torch.ones(2))
+    optimizer = SGD([parameter], lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True)
+    grad = torch.ones(2)
+    for _ in range(2):
+        parameter.grad = grad
+        optimizer.step()
+    assert torch.equal(grad, torch.ones(2))
+    assert torch.equal(parameter.grad, torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda p: SGD([]), "no parameters"),
+        (lambda p: SGD([p, p]), "twice"),
+        (lambda p: SGD([p.data]), "expected Parameters"),
+        (lambda p: SGD([p], nesterov=True), "momentum"),
+        (lambda p: Adam([p], betas=(0.9, 1.0)), "betas"),
+    ],
+)
+def test_mistakes_are_named(build: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        build(Parameter(torch.ones(2)))
+
+
+def test_replaced_storage_is_noticed() -> None:
+    parameter = Parameter(torch.ones(2))
+    optimizer = SGD([parameter])
+    parameter.data = parameter.data.double()
+    parameter.grad = torch.ones(2).double()
+    with pytest.raises(RuntimeError, match=r"model\.to"):
+        optimizer.step()
+
+
+def test_state_of_another_model_is_refused() -> None:
+    saved = Adam([Parameter(torch.ones(2))]).state_dict()
+    with pytest.raises(ValueError, match="same groups"):
+        Adam([Parameter(torch.ones(2)), Parameter(torch.ones(2))]).load_state_dict(saved)
+    with pytest.raises(ValueError, match="shape"):
+        Adam([Parameter(torch.ones(3))]).load_state_dict(saved)
