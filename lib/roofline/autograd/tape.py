@@ -24,9 +24,14 @@ import itertools
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from .methods import Methods
+else:
+    Methods = object  # methods.py adds them once the operations exist
 
 Pullback = Callable[[torch.Tensor], tuple]
 
@@ -73,7 +78,7 @@ _tape = _Tape()
 _numbers = itertools.count()
 
 
-class Tensor:
+class Tensor(Methods):
     """A ``torch.Tensor`` and its place on the tape.
 
     Args:
@@ -110,21 +115,31 @@ class Tensor:
 def op(function: Callable[..., tuple[torch.Tensor, Pullback]]) -> Callable[..., Tensor]:
     """Lift ``function``, which returns a result and its pullback, to Tensors, and record its calls.
 
-    Positional arguments may be Tensors; keyword arguments are passed on as they are. The pullback
-    returns one gradient for each positional argument, None where there is none to give. A function
-    with a keyword-only parameter ``needs`` is told which positional arguments need a gradient, so
-    that it can neither compute nor capture anything for the others.
+    Any argument may be a Tensor. The pullback returns one gradient for each argument in order,
+    None where there is none to give; it may leave out the last ones if they are no Tensors. A
+    function with a keyword-only parameter ``needs`` is told which of its arguments need a
+    gradient, so that it can neither compute nor capture anything for the others.
     """
     name = function.__name__
-    asks = "needs" in inspect.signature(function).parameters
+    parameters = inspect.signature(function).parameters
+    asks = "needs" in parameters
+    names = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     @functools.wraps(function)
     def recorded(*args: Any, **options: Any) -> Tensor:
+        if options:  # an argument given by name goes to its position, if a gradient goes there
+            args += tuple(
+                [
+                    options.pop(n, parameters[n].default)
+                    for n in names[len(args) : _last_tensor(names, options)]
+                ]
+            )
         parents = tuple([a.node if isinstance(a, Tensor) else None for a in args])
         values = [a.data if isinstance(a, Tensor) else a for a in args]
         on_tape = _tape.recording and any(parents)
         if asks:
-            options["needs"] = tuple([on_tape and p is not None for p in parents])
+            needs = [on_tape and p is not None for p in parents]
+            options["needs"] = needs + [False] * (len(names) - len(needs))
         result, pullback = function(*values, **options)
         out = Tensor(result)
         if on_tape:
@@ -132,6 +147,11 @@ def op(function: Callable[..., tuple[torch.Tensor, Pullback]]) -> Callable[..., 
         return out
 
     return recorded
+
+
+def _last_tensor(names: list[str], options: dict[str, Any]) -> int:
+    """How many of ``names`` reach up to the last one that ``options`` gives a Tensor for."""
+    return max((names.index(n) + 1 for n, v in options.items() if isinstance(v, Tensor)), default=0)
 
 
 def tape(output: Tensor) -> list[Node]:
@@ -173,7 +193,13 @@ def backward(output: Tensor, grad: torch.Tensor | None = None) -> None:
                 raise RuntimeError("this tape has been walked before: run the forward pass again")
             continue
         if node.grad is not None:
-            for parent, gradient in zip(node.parents, node.pullback(node.grad), strict=True):
+            gradients = node.pullback(node.grad)
+            if any(node.parents[len(gradients) :]):
+                raise ValueError(
+                    f"the pullback of {node.name} returned {len(gradients)} gradients "
+                    f"for {len(node.parents)} arguments"
+                )
+            for parent, gradient in zip(node.parents, gradients, strict=False):
                 if parent is not None and gradient is not None:
                     parent.accumulate(gradient)
         node.grad = node.pullback = None

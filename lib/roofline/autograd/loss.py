@@ -1,0 +1,149 @@
+"""Softmax and the losses that are fused with it."""
+
+from __future__ import annotations
+
+import torch
+
+from .elementwise import Result
+from .tape import op
+
+
+@op
+def softmax(x: torch.Tensor, dim: int = -1) -> Result:
+    """``exp(x) / sum(exp(x))`` along ``dim``, without overflow: dx = y (dy - sum(y dy)).
+
+    A row of nothing but -inf has no distribution and comes out as NaN, as in torch.
+    """
+    y = torch.softmax(x, dim)
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        weighted = y * dy
+        return (weighted - y * weighted.sum(dim, keepdim=True),)
+
+    return y, pullback
+
+
+@op
+def log_softmax(x: torch.Tensor, dim: int = -1) -> Result:
+    """``x - logsumexp(x)`` along ``dim``: dx = dy - softmax(x) sum(dy)."""
+    y = torch.log_softmax(x, dim)
+    return y, lambda dy: (dy - y.exp() * dy.sum(dim, keepdim=True),)
+
+
+@op
+def cross_entropy(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Result:
+    """The softmax and the negative log-likelihood of ``targets`` in one.
+
+    Args:
+        logits: (n, classes), or (n, classes, ...) as in torch.
+        targets: (n,) or (n, ...) class numbers; ``ignore_index`` counts for nothing.
+        weight: (classes,) how much an example of each class counts.
+        label_smoothing: share e of the target spread evenly over all classes.
+        reduction: "mean" over what counts, by weight; "sum"; or "none", of targets' shape.
+
+    With p = softmax(logits): loss = -sum_c q_c log p_c, gradient (p - q) times what the example
+    counts, q the one-hot target. Without overflow at any finite logits. All ignored: NaN, as torch.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+    log_p = torch.log_softmax(logits, 1)
+    counts = targets != ignore_index
+    safe = targets.where(counts, 0).unsqueeze(1)
+    share = counts.to(log_p.dtype)
+    if weight is not None:
+        by_class = weight.view(-1, *[1] * (log_p.dim() - 2))
+        share = share * weight[safe.squeeze(1)]
+    losses = -log_p.gather(1, safe).squeeze(1) * share
+    smooth = label_smoothing / log_p.shape[1]
+    if label_smoothing:
+        spread = log_p if weight is None else log_p * by_class
+        losses = (1 - label_smoothing) * losses - smooth * spread.sum(1) * counts
+    total = share.sum() if reduction == "mean" else None
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        if total is not None:
+            dy = dy / total
+        hit = dy * share * (1 - label_smoothing)
+        p = log_p.exp()
+        grad = p * hit.unsqueeze(1)
+        grad.scatter_add_(1, safe, -hit.unsqueeze(1))
+        if label_smoothing:
+            each = (dy * counts * smooth).unsqueeze(1)
+            if weight is None:
+                grad += each * (p * log_p.shape[1] - 1)
+            else:
+                grad += each * (p * weight.sum() - by_class)
+        return (grad,)
+
+    if total is not None:
+        return losses.sum() / total, pullback
+    return losses.sum() if reduction == "sum" else losses, pullback
+
+
+def reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, float]:
+    """``losses`` reduced, and what each of them counts for: 1 / n for the mean, else 1."""
+    if reduction == "mean":
+        return losses.mean(), 1 / max(losses.numel(), 1)
+    if reduction not in ("sum", "none"):
+        raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+    return losses.sum() if reduction == "sum" else losses, 1.0
+
+
+@op
+def mse(x: torch.Tensor, y: torch.Tensor, reduction: str = "mean", *, needs: list[bool]) -> Result:
+    """``(x - y) ** 2`` of two tensors of one shape, averaged by default."""
+    if x.shape != y.shape:
+        raise ValueError(f"mse compares equal shapes, not {tuple(x.shape)} and {tuple(y.shape)}")
+    difference = x - y
+    loss, share = reduced(difference * difference, reduction)
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        dx = dy * (2 * share) * difference
+        return dx if needs[0] else None, -dx if needs[1] else None
+
+    return loss, pullback
+
+
+@op
+def binary_cross_entropy_with_logits(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    pos_weight: torch.Tensor | None = None,
+    reduction: str = "mean",
+) -> Result:
+    """``-[q log s + (1 - q) log(1 - s)]`` for s = sigmoid(logits), q = targets, of one shape.
+
+    Written as ``max(x, 0) - x q + log(1 + exp(-|x|))``, which cannot overflow. ``pos_weight``
+    multiplies the q term, ``weight`` everything; both broadcast.
+    """
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"binary_cross_entropy_with_logits compares equal shapes, not "
+            f"{tuple(logits.shape)} and {tuple(targets.shape)}"
+        )
+    tail = torch.log1p((-logits.abs()).exp())
+    if pos_weight is None:
+        losses = logits.clamp_min(0) - logits * targets + tail
+    else:
+        scale = 1 + (pos_weight - 1) * targets
+        losses = (1 - targets) * logits + scale * (tail + (-logits).clamp_min(0))
+    if weight is not None:
+        losses = losses * weight
+    loss, share = reduced(losses, reduction)
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        s = torch.sigmoid(logits)
+        slope = s - targets if pos_weight is None else 1 - targets + scale * (s - 1)
+        if weight is not None:
+            slope = slope * weight
+        return (dy * share * slope,)
+
+    return loss, pullback

@@ -1,0 +1,90 @@
+"""Matrix products, and what is built on one: linear layers and embeddings."""
+
+from __future__ import annotations
+
+import torch
+
+from .elementwise import Result, sum_to
+from .tape import op
+
+
+@op
+def matmul(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
+    """``x @ y`` of shapes (..., n, k) and (..., k, m); leading dimensions broadcast.
+
+    As in torch a vector x is a row and a vector y a column. dx = dz y^T and dy = x^T dz.
+    """
+    x_shape, y_shape = x.shape, y.shape
+    row, column = x.dim() == 1, y.dim() == 1
+    z = torch.matmul(x, y)
+    for_x = y if needs[0] else None
+    for_y = x if needs[1] else None
+
+    def pullback(dz: torch.Tensor) -> tuple:
+        dx = dy = None
+        if row:
+            dz = dz.unsqueeze(-1 if column else -2)
+        if column:
+            dz = dz.unsqueeze(-1)
+        if for_x is not None:
+            right = for_x.unsqueeze(-1) if column else for_x
+            dx = torch.matmul(dz, right.transpose(-2, -1))
+            dx = sum_to(dx.squeeze(-2) if row else dx, x_shape)
+        if for_y is not None:
+            left = for_y.unsqueeze(-2) if row else for_y
+            dy = torch.matmul(left.transpose(-2, -1), dz)
+            dy = sum_to(dy.squeeze(-1) if column else dy, y_shape)
+        return dx, dy
+
+    if row and column:
+        return z, lambda dz: (
+            dz * for_x if for_x is not None else None,
+            dz * for_y if for_y is not None else None,
+        )
+    return z, pullback
+
+
+@op
+def linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, needs: list[bool]
+) -> Result:
+    """``x @ weight^T + bias``: (..., inputs) to (..., outputs); weight is (outputs, inputs).
+
+    With x and dy seen as matrices of one row per example: dx = dy W, dW = dy^T x, db = sum of
+    the rows of dy.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    y = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+    x_shape = x.shape
+    for_x = weight if needs[0] else None
+    for_weight = rows if needs[1] else None
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        dy = dy.reshape(-1, dy.shape[-1])
+        return (
+            (dy @ for_x).view(x_shape) if for_x is not None else None,
+            dy.t() @ for_weight if for_weight is not None else None,
+            dy.sum(0) if needs[2] else None,
+        )
+
+    return y.view(*x_shape[:-1], y.shape[-1]), pullback
+
+
+@op
+def embedding(
+    weight: torch.Tensor, indices: torch.Tensor, padding_index: int | None = None
+) -> Result:
+    """Rows of ``weight``, (rows, width), by ``indices`` of any shape: (..., width).
+
+    The gradient adds up the rows that were taken; the row ``padding_index`` gets none.
+    """
+    shape = weight.shape
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        d_weight = dy.new_zeros(shape)
+        d_weight.index_add_(0, indices.reshape(-1), dy.reshape(-1, shape[1]))
+        if padding_index is not None:
+            d_weight[padding_index] = 0
+        return (d_weight,)
+
+    return weight[indices], pullback

@@ -1,0 +1,176 @@
+"""Operators and methods of a Tensor: ``x + y`` is ``add(x, y)``, ``x.sum()`` is ``sum(x)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from . import activation, elementwise, loss, matrix, reduce, shape
+from .elementwise import Operand
+from .tape import Tensor
+
+
+class Methods:
+    """What every Tensor can do; shapes, dtypes and devices are those of its ``data``."""
+
+    __slots__ = ()
+    data: torch.Tensor
+
+    __add__ = elementwise.add
+    __sub__ = elementwise.subtract
+    __mul__ = elementwise.multiply
+    __truediv__ = elementwise.divide
+    __pow__ = elementwise.power
+    __matmul__ = matrix.matmul
+    __neg__ = elementwise.negative
+    __abs__ = elementwise.absolute
+    __getitem__ = shape.getitem
+    abs = elementwise.absolute
+    exp = elementwise.exp
+    log = elementwise.log
+    sqrt = elementwise.sqrt
+    sin = elementwise.sin
+    cos = elementwise.cos
+    clamp = elementwise.clamp
+    tanh = activation.tanh
+    sigmoid = activation.sigmoid
+    relu = activation.relu
+    softmax = loss.softmax
+    log_softmax = loss.log_softmax
+    sum = reduce.sum
+    mean = reduce.mean
+    var = reduce.var
+    max = reduce.max
+    min = reduce.min
+    logsumexp = reduce.logsumexp
+    cumsum = reduce.cumsum
+    transpose = shape.transpose
+    expand_to = shape.expand
+    narrow = shape.narrow
+    split = shape.split
+    to = elementwise.cast
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return elementwise.add(other, self)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return elementwise.subtract(other, self)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return elementwise.multiply(other, self)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return elementwise.divide(other, self)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return elementwise.power(other, self)
+
+    def __rmatmul__(self, other: torch.Tensor) -> Tensor:
+        return matrix.matmul(other, self)
+
+    def __gt__(self, other: Operand) -> torch.Tensor:
+        return self.data > _value(other)
+
+    def __lt__(self, other: Operand) -> torch.Tensor:
+        return self.data < _value(other)
+
+    def __ge__(self, other: Operand) -> torch.Tensor:
+        return self.data >= _value(other)
+
+    def __le__(self, other: Operand) -> torch.Tensor:
+        return self.data <= _value(other)
+
+    def reshape(self, *shape_: Any) -> Tensor:
+        return shape.reshape(self, _sizes(shape_))
+
+    view = reshape
+
+    def permute(self, *dims: Any) -> Tensor:
+        return shape.permute(self, _sizes(dims))
+
+    def expand(self, *sizes: Any) -> Tensor:
+        return shape.expand(self, _sizes(sizes))
+
+    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
+        sizes = list(self.data.shape) or [1]
+        start, end = start % len(sizes), end % len(sizes)
+        return shape.reshape(self, sizes[:start] + [-1] + sizes[end + 1 :])
+
+    def squeeze(self, dim: int) -> Tensor:
+        return shape.reshape(self, self.data.squeeze(dim).shape)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        return shape.reshape(self, self.data.unsqueeze(dim).shape)
+
+    def masked_fill(self, mask: torch.Tensor, value: float) -> Tensor:
+        return elementwise.where(mask, value, self)
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix."""
+        return shape.transpose(self)
+
+    mT = T
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.dim()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.data.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.data.device
+
+    def dim(self) -> int:
+        return self.data.dim()
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.data.shape if dim is None else self.data.shape[dim]
+
+    def numel(self) -> int:
+        return self.data.numel()
+
+    def item(self) -> float:
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        return self.data.tolist()
+
+    def argmax(self, dim: int | None = None) -> torch.Tensor:
+        return self.data.argmax(dim)
+
+    def detach(self) -> Tensor:
+        """The same value, off the tape."""
+        return Tensor(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __repr__(self) -> str:
+        text = repr(self.data).removeprefix("tensor(").removesuffix(")")
+        return f"Tensor({text}{', requires_grad=True' if self.requires_grad else ''})"
+
+
+def _value(other: Operand) -> Any:
+    return other.data if isinstance(other, Tensor) else other
+
+
+def _sizes(sizes: tuple) -> Any:
+    return sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+
+
+for _name, _member in vars(Methods).items():
+    if _name not in ("__module__", "__doc__", "__slots__", "__dict__", "__weakref__"):
+        if _name not in vars(Tensor) or _name == "__repr__":
+            setattr(Tensor, _name, _member)

@@ -1,0 +1,133 @@
+"""Operations that move numbers without changing them; their pullbacks move gradients back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .elementwise import Result, sum_to
+from .tape import Tensor, op
+
+
+@op
+def reshape(x: torch.Tensor, shape: Sequence[int]) -> Result:
+    """``x`` in another shape with as many elements; a view where that is possible."""
+    before = x.shape
+    return x.reshape(shape), lambda dy: (dy.reshape(before),)
+
+
+@op
+def transpose(x: torch.Tensor, first: int = -2, second: int = -1) -> Result:
+    """``x`` with two dimensions exchanged, the last two by default; a view."""
+    return x.transpose(first, second), lambda dy: (dy.transpose(first, second),)
+
+
+@op
+def permute(x: torch.Tensor, dims: Sequence[int]) -> Result:
+    """``x`` with its dimensions in the order ``dims``; a view."""
+    back = [0] * len(dims)
+    for place, dim in enumerate(dims):
+        back[dim] = place
+    return x.permute(dims), lambda dy: (dy.permute(back),)
+
+
+@op
+def expand(x: torch.Tensor, shape: Sequence[int]) -> Result:
+    """``x`` broadcast to ``shape`` (-1 keeps a dimension); a view. Gradients are summed back."""
+    before = x.shape
+    return x.expand(shape), lambda dy: (sum_to(dy, before),)
+
+
+@op
+def getitem(x: torch.Tensor, index: Any) -> Result:
+    """``x[index]`` for anything that torch takes as an index.
+
+    An element that an index of positions picks twice adds up two gradients.
+    """
+    shape = x.shape
+    parts = index if isinstance(index, tuple) else (index,)
+    basic = all(i is None or i is Ellipsis or isinstance(i, int | slice) for i in parts)
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        dx = dy.new_zeros(shape)
+        if basic:
+            dx[index] = dy
+        else:
+            at = tuple([torch.as_tensor(i) if isinstance(i, list) else i for i in parts])
+            if all(isinstance(i, torch.Tensor) for i in at):
+                dx.index_put_(at, dy, accumulate=True)
+            else:  # slices among positions: number the elements, then add by number
+                places = torch.arange(dx.numel(), device=dx.device).view(shape)[index]
+                dx.view(-1).index_add_(0, places.reshape(-1), dy.reshape(-1))
+        return (dx,)
+
+    return x[index], pullback
+
+
+@op
+def _cat(*xs: torch.Tensor, dim: int) -> Result:
+    sizes = [x.shape[dim] for x in xs]
+    return torch.cat(xs, dim), lambda dy: dy.split(sizes, dim)
+
+
+@op
+def _stack(*xs: torch.Tensor, dim: int) -> Result:
+    return torch.stack(xs, dim), lambda dy: dy.unbind(dim)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join along a dimension; shapes agree in all others."""
+    return _cat(*tensors, dim=dim)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors of one shape along a new dimension ``dim``."""
+    return _stack(*tensors, dim=dim)
+
+
+def split(x: Tensor, size: int | Sequence[int], dim: int = 0) -> list[Tensor]:
+    """Cut along ``dim`` into pieces of ``size`` (the last may be smaller) or of the sizes given."""
+    length = x.shape[dim]
+    if isinstance(size, int):
+        sizes: Sequence[int] = [min(size, length - at) for at in range(0, length, size)]
+    else:
+        sizes = size
+    ends = list(itertools.accumulate(sizes))
+    if sum(sizes) != length:
+        raise ValueError(f"split sizes {list(sizes)} add up to {sum(sizes)}, not {length}")
+    return [narrow(x, dim, end - n, n) for n, end in zip(sizes, ends, strict=True)]
+
+
+@op
+def narrow(x: torch.Tensor, dim: int, start: int, length: int) -> Result:
+    """``length`` entries of ``x`` along ``dim`` from ``start`` on; a view."""
+    shape = x.shape
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        dx = dy.new_zeros(shape)
+        dx.narrow(dim, start, length).copy_(dy)
+        return (dx,)
+
+    return x.narrow(dim, start, length), pullback
+
+
+@op
+def pad(x: torch.Tensor, widths: Sequence[int], value: float = 0.0) -> Result:
+    """``x`` with a border of ``value``: (left, right) of the last dimension, then of the one before.
+
+    The same order as torch.nn.functional.pad; widths are not negative.
+    """
+    shape = list(x.shape)
+    inner = [slice(None)] * x.dim()
+    for i in range(len(widths) // 2):
+        dim = x.dim() - 1 - i
+        before, after = widths[2 * i], widths[2 * i + 1]
+        inner[dim] = slice(before, before + shape[dim])
+        shape[dim] += before + after
+    y = x.new_full(shape, value)
+    window = tuple(inner)
+    y[window] = x
+    return y, lambda dy: (dy[window],)
