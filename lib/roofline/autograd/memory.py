@@ -50,7 +50,9 @@ def kept(output: Tensor, besides: Iterable[Tensor | torch.Tensor] = ()) -> Kept:
 
 
 def _storage(tensor: torch.Tensor) -> tuple[torch.device, int]:
-    return tensor.device, tensor.untyped_storage().data_ptr()
+    storage = tensor.untyped_storage()
+    # On the meta device nothing has an address: there the storage object tells them apart.
+    return tensor.device, storage.data_ptr() or storage._cdata
 
 
 def captured(value: Any) -> Iterator[torch.Tensor]:
