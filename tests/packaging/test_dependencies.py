@@ -46,7 +46,9 @@ def imported(path: Path) -> set[str]:
 
 
 def sources(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+    """The Python files of a folder, without the scripts that once made the bundled data."""
+    files = sorted((ROOT / folder).rglob("*.py"))
+    return [path for path in files if (path.parents[1].name, path.name) != ("bundled", "make.py")]
 
 
 def test_there_are_sources_to_look_at() -> None:
