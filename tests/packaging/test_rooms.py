@@ -18,9 +18,9 @@ FLOORS = [
     {"classroom"},
     {"cli", "__main__"},
 ]
-# Beside the house: what each of them may import. Every room may import hardware, and those from
-# exercises up may import grading.
-BESIDE = {"hardware": set(), "grading": {"hardware"}}
+# Beside the house: what each of them may import. Every room may import hardware and the choice of a
+# device, and those from exercises up may import grading.
+BESIDE = {"hardware": set(), "device": set(), "grading": {"hardware"}}
 
 
 def room(module: str) -> str:
@@ -47,7 +47,7 @@ def allowed(name: str) -> set[str]:
     if name in BESIDE:
         return BESIDE[name] | {name}
     index = next(i for i, floor in enumerate(FLOORS) if name in floor)
-    beside = set(BESIDE) if "exercises" in set().union(*FLOORS[: index + 1]) else {"hardware"}
+    beside = set(BESIDE) if "exercises" in set().union(*FLOORS[: index + 1]) else {"hardware", "device"}
     return set().union(*FLOORS[:index]) | beside | {name}
 
 
@@ -70,7 +70,7 @@ def test_grading_counts_and_knows_no_chapter() -> None:
 
 
 def test_the_rule_is_the_rule() -> None:
-    assert allowed("autograd") == {"autograd", "hardware"}
+    assert allowed("autograd") == {"autograd", "hardware", "device"}
     assert "grading" in allowed("exercises")
     assert "lab" not in allowed("train")
     assert {"autograd", "nn", "losses"} <= allowed("train")
