@@ -28,15 +28,7 @@ class Images:
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.images) != len(self.labels):
-            raise ValueError(f"{len(self.images)} images but {len(self.labels)} labels")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
-            self.classes
-        ):
-            raise ValueError(
-                f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, "
-                f"expected 0 to {len(self.classes) - 1} for {len(self.classes)} classes"
-            )
+        check_labels(len(self.images), "images", self.labels, self.classes)
 
     @property
     def generated(self) -> bool:
@@ -68,7 +60,8 @@ class Images:
 
         Each class's share is rounded to the nearest picture; the order within each is kept.
         """
-        return tuple(self.take(part) for part in stratified(self.labels, fraction, seed))  # type: ignore[return-value]
+        first, second = stratified(self.labels, fraction, seed)
+        return self.take(first), self.take(second)
 
     def standardise(self, mean: float | None = None, deviation: float | None = None) -> Images:
         """Subtract ``mean`` and divide by ``deviation``, by default this set's own.
@@ -78,6 +71,64 @@ class Images:
         mean = float(self.images.mean()) if mean is None else mean
         deviation = float(self.images.std()) if deviation is None else deviation
         return replace(self, images=(self.images - mean) / deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Texts, with a class each where there are classes.
+
+    ``labels``: (N,), int64, indices into ``classes``; all 0 where there is one class.
+    ``skipped`` names the files that could not be used, where skipping was asked for.
+    """
+
+    texts: tuple[str, ...]
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    source: Source | None = None
+    files: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_labels(len(self.texts), "texts", self.labels, self.classes)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: int) -> tuple[str, int]:
+        return self.texts[index], int(self.labels[index])
+
+    def __repr__(self) -> str:
+        name = self.source.title if self.source else "Texts"
+        return f"{name}: {len(self)} texts, {len(self.classes)} classes"
+
+    def take(self, index: torch.Tensor | slice) -> Texts:
+        """The data set of the texts at ``index``."""
+        chosen = torch.arange(len(self))[index].tolist()
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in chosen),
+            labels=self.labels[index],
+            files=tuple(self.files[i] for i in chosen) if self.files else (),
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Texts, Texts]:
+        """Two data sets, each class divided alike: ``1 - fraction`` of it, and ``fraction``."""
+        first, second = stratified(self.labels, fraction, seed)
+        return self.take(first), self.take(second)
+
+
+def check_labels(count: int, what: str, labels: torch.Tensor, classes: tuple[str, ...]) -> None:
+    """Raise ValueError unless there are ``count`` labels and each is an index into ``classes``."""
+    if count != len(labels):
+        raise ValueError(f"{count} {what} but {len(labels)} labels")
+    if count == 0:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(classes):
+        raise ValueError(
+            f"labels run from {low} to {high}, "
+            f"expected 0 to {len(classes) - 1} for {len(classes)} classes"
+        )
 
 
 def stratified(
