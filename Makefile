@@ -19,7 +19,7 @@ LAB += --allow-root
 endif
 
 # One process for each core; each computes on one thread, or they fight for the cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
 	--nbval-lax --nbval-cell-timeout=120 --nbval-current-env
 
 .DEFAULT_GOAL := help

@@ -47,7 +47,9 @@ def allowed(name: str) -> set[str]:
     if name in BESIDE:
         return BESIDE[name] | {name}
     index = next(i for i, floor in enumerate(FLOORS) if name in floor)
-    beside = set(BESIDE) if "exercises" in set().union(*FLOORS[: index + 1]) else {"hardware", "device"}
+    beside = (
+        set(BESIDE) if "exercises" in set().union(*FLOORS[: index + 1]) else {"hardware", "device"}
+    )
     return set().union(*FLOORS[:index]) | beside | {name}
 
 
