@@ -1,4 +1,4 @@
-"""``make bench``: every module with a ``run`` is run, and one that fails stops none of the others."""
+"""``make bench`` runs every module that has a ``run``; one that fails stops none of the others."""
 
 from __future__ import annotations
 
