@@ -1,0 +1,31 @@
+"""Experiments: a pure model, its picture, and controls, shown in a notebook or alone.
+
+``lab.remembered()`` displays one in a notebook; ``lab.remembered.model(batch=64)`` computes it, and
+``.draw`` and ``.describe`` turn the result into a picture and into a line of text. A new experiment
+is a module in ``roofline.lab.experiments`` and a line below.
+"""
+
+from roofline.lab import style
+from roofline.lab.alone import listing, open_alone
+from roofline.lab.controls import Choices, ControlError, Range, bounded, controls
+from roofline.lab.experiment import Experiment, Question, find, names
+from roofline.lab.experiments.remembered import remembered
+from roofline.lab.panel import Panel, show
+
+__all__ = [
+    "Choices",
+    "ControlError",
+    "Experiment",
+    "Panel",
+    "Question",
+    "Range",
+    "bounded",
+    "controls",
+    "find",
+    "listing",
+    "names",
+    "open_alone",
+    "remembered",
+    "show",
+    "style",
+]

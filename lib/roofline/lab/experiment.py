@@ -1,0 +1,89 @@
+"""What an experiment is, and where to find one by its name."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from roofline.lab import style
+from roofline.lab.controls import Control, ControlError, controls
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a learner commits to before the first picture.
+
+    ``text`` asks, about the controls as they stand at first; ``unit`` is what the number is in;
+    ``truth`` reads that number off the result; ``kind`` says whether it was measured or modelled.
+    """
+
+    text: Callable[[Any], str]
+    unit: str
+    truth: Callable[[Any], float]
+    kind: str = "measured"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A pure model with its picture, its sentence and its question.
+
+    Attributes:
+        name: what it is called by, ``lab.<name>()`` and ``roofline lab <name>``.
+        title: one line, for lists and headings.
+        model: the pure function; its arguments declare the controls (``roofline.lab.controls``).
+        draw: the picture of a result.
+        describe: one line of text that says the same as the picture.
+        row: a result as one row of the table of trials, column name to value. A column's name
+            carries its unit, and ``modelled`` or ``measured``.
+        question: what is predicted before the first picture.
+    """
+
+    name: str
+    title: str
+    model: Callable[..., Any]
+    draw: Callable[[Any], Figure]
+    describe: Callable[[Any], str]
+    row: Callable[[Any], dict[str, Any]]
+    question: Question
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        return controls(self.model)
+
+    def saved(self, result: Any) -> dict[str, str]:
+        """The form that reads without a kernel: the picture and its line, by mime type."""
+        picture = base64.b64encode(style.png(self.draw(result))).decode("ascii")
+        return {"image/png": picture, "text/plain": self.describe(result)}
+
+    def __call__(self, **settings: Any) -> None:
+        """Show it in a notebook, with the controls at ``settings`` to begin with."""
+        from roofline.lab.panel import show
+
+        show(self, **settings)
+
+
+_experiments: dict[str, Experiment] = {}
+
+
+def register(experiment: Experiment) -> Experiment:
+    """Make an experiment known to ``find`` and to ``roofline lab``."""
+    _experiments[experiment.name] = experiment
+    return experiment
+
+
+def names() -> list[str]:
+    """The names of all experiments, in alphabetical order."""
+    return sorted(_experiments)
+
+
+def find(name: str) -> Experiment:
+    """The experiment called ``name``; an unknown one is a one-line error."""
+    if name not in _experiments:
+        raise ControlError(f"there is no experiment {name!r}: choose one of {', '.join(names())}")
+    return _experiments[name]

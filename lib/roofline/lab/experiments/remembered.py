@@ -1,0 +1,276 @@
+"""How many bytes one training step remembers between its forward and its backward walk.
+
+A network of images 784 -> width -> ... -> width -> 10 with one activation after each of its
+``depth`` hidden layers, and the cross-entropy of its output, all in float32. *Modelled* is the
+formula in :func:`modelled_bytes`. *Measured* is counted on the tape of the same network, built
+with the library on torch's meta device, where tensors have shapes and storages but no numbers: the
+count is exact, and the same on every machine.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from roofline import autograd
+from roofline.autograd import Tensor, kept
+from roofline.lab import style
+from roofline.lab.controls import Choices, Range, bounded, controls
+from roofline.lab.experiment import Experiment, Question, register
+
+INPUTS, CLASSES = 784, 10
+FLOAT, LONG, BOOL = 4, 8, 1
+"""Bytes of one float32, one int64, one truth value."""
+
+BESIDE_OUTPUT = {
+    "relu": 0,
+    "tanh": 0,
+    "sigmoid": 0,
+    "leaky_relu": BOOL,
+    "silu": 2 * FLOAT,
+    "gelu": 2 * FLOAT,
+}
+"""Bytes for each number that an activation remembers beside its output.
+
+The output itself is remembered anyway, once, by the next layer, which needs its input. relu, tanh
+and sigmoid find their slope from the output: nothing more. leaky_relu keeps where its input was
+positive. silu and gelu keep their input and the factor that it was multiplied with.
+"""
+
+STATE = {"sgd": 0, "momentum": FLOAT, "adam": 2 * FLOAT}
+"""Bytes of state for each parameter: none; a velocity; two moments (Kingma and Ba, 1412.6980)."""
+
+LOSS = FLOAT * CLASSES + FLOAT + LONG + BOOL
+"""Bytes for each image that the loss remembers: log-probabilities, what the image counts, its
+class, and whether it counts."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One control moved over its range, the others left: bytes at each of ``values``.
+
+    ``measured`` has a few of the values only, each with its bytes.
+    """
+
+    values: tuple[int, ...]
+    modelled: tuple[int, ...]
+    beside: tuple[int, ...]
+    measured: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What one training step remembers, in bytes, and what stands beside it in memory."""
+
+    batch: int
+    width: int
+    depth: int
+    activation: str
+    optimizer: str
+    modelled: int
+    measured: int
+    parameters: int
+    beside: int
+    """Weights, gradients and the optimizer's state, modelled."""
+    sweeps: dict[str, Sweep]
+
+
+def layer_widths(width: int, depth: int) -> list[int]:
+    """The widths of all layers, input and output included."""
+    return [INPUTS] + [width] * depth + [CLASSES]
+
+
+def modelled_bytes(batch: int, width: int, depth: int, activation: str) -> int:
+    """Every layer's input, what activations keep beside it, and the loss.
+
+    batch * (4 * (784 + depth * width) + depth * width * beside + loss) + 4, where the last 4 are
+    the one number by which the loss divides.
+    """
+    hidden = depth * width
+    per_image = FLOAT * (INPUTS + hidden) + BESIDE_OUTPUT[activation] * hidden + LOSS
+    return batch * per_image + FLOAT
+
+
+def parameter_count(width: int, depth: int) -> int:
+    """Weights and biases of all layers."""
+    widths = layer_widths(width, depth)
+    return sum((n + 1) * m for n, m in zip(widths, widths[1:], strict=False))
+
+
+def beside_bytes(width: int, depth: int, optimizer: str) -> int:
+    """Weights, gradients and the optimizer's state: they don't depend on the batch."""
+    return parameter_count(width, depth) * (2 * FLOAT + STATE[optimizer])
+
+
+@functools.lru_cache(maxsize=4096)
+def measured_bytes(
+    batch: int, width: int, depth: int, activation: str, device: str = "meta"
+) -> int:
+    """The same, counted on the tape of the network, weights not counted.
+
+    On a device with numbers, these are zeros: what is remembered doesn't depend on them.
+    """
+    widths = layer_widths(width, depth)
+    parameters = [
+        (
+            Tensor(torch.zeros(m, n, device=device), True),
+            Tensor(torch.zeros(m, device=device), True),
+        )
+        for n, m in zip(widths, widths[1:], strict=False)
+    ]
+    x = Tensor(torch.zeros(batch, INPUTS, device=device))
+    classes = torch.zeros(batch, dtype=torch.int64, device=device)
+    for weight, bias in parameters[:-1]:
+        x = getattr(autograd, activation)(autograd.linear(x, weight, bias))
+    loss = autograd.cross_entropy(autograd.linear(x, *parameters[-1]), classes)
+    return kept(loss, besides=[p for pair in parameters for p in pair]).total
+
+
+@bounded
+def model(
+    batch: Annotated[int, Range(1, 4096, doubling=True)] = 128,
+    width: Annotated[int, Range(16, 2048, doubling=True)] = 256,
+    depth: Annotated[int, Range(1, 8)] = 2,
+    activation: Annotated[str, Choices(*BESIDE_OUTPUT)] = "relu",
+    optimizer: Annotated[str, Choices(*STATE)] = "adam",
+) -> Remembered:
+    """Modelled and measured bytes at one setting, and along each of batch, width and depth.
+
+    Along each it is modelled at every stop of the slider and measured here and at both ends:
+    counting takes some milliseconds for each layer.
+    """
+    here = {"batch": batch, "width": width, "depth": depth}
+    sweeps = {}
+    for name, value in here.items():
+        kind = controls(model)[name].kind
+        assert isinstance(kind, Range)
+        stops = [int(stop) for stop in kind.stops()]
+        counted = sorted({stops[0], value, stops[-1]})
+        settings = [{**here, name: stop} for stop in stops]
+        sweeps[name] = Sweep(
+            values=tuple(stops),
+            modelled=tuple(modelled_bytes(**s, activation=activation) for s in settings),
+            beside=tuple(beside_bytes(s["width"], s["depth"], optimizer) for s in settings),
+            measured={
+                n: measured_bytes(**{**here, name: n}, activation=activation) for n in counted
+            },
+        )
+    return Remembered(
+        **here,
+        activation=activation,
+        optimizer=optimizer,
+        modelled=modelled_bytes(**here, activation=activation),
+        measured=sweeps["batch"].measured[batch],
+        parameters=parameter_count(width, depth),
+        beside=beside_bytes(width, depth, optimizer),
+        sweeps=sweeps,
+    )
+
+
+def draw(result: Remembered) -> Figure:
+    """Remembered bytes against batch, width and depth: lines modelled, points measured.
+
+    The axes never move, so that what moves is what the control changed.
+    """
+    with style.applied():
+        figure = style.figure(8.4, 3.3)
+        axes = figure.subplots(1, 3)
+        figure.subplots_adjust(0.075, 0.265, 0.985, 0.9, wspace=0.06)
+        for axis, (name, sweep) in zip(axes, result.sweeps.items(), strict=True):
+            now = getattr(result, name)
+            axis.axvline(now, color=style.GREY, linewidth=1, linestyle=":")
+            (state,) = axis.plot(sweep.values, sweep.beside, "--", color=style.VERMILION)
+            (line,) = axis.plot(sweep.values, sweep.modelled, **style.MODELLED)
+            (points,) = axis.plot(*zip(*sweep.measured.items(), strict=True), **style.MEASURED)
+            axis.set_title(f"{name} {now:,}")
+            axis.set_xlabel(_AXES[name][0])
+            axis.set_xscale("linear" if name == "depth" else "log")
+            _ticks(axis.xaxis, {value: f"{value:,}" for value in _AXES[name][1]})
+            axis.set_yscale("log")
+            axis.set_ylim(_BYTES[0], _BYTES[-1])
+            if axis is axes[0]:
+                _ticks(axis.yaxis, {value: style.size(value) for value in _BYTES})
+            else:  # its grid without its labels, in half the time
+                axis.yaxis.set_visible(False)
+                axis.hlines(
+                    _BYTES, 0, 1, style.GRID, lw=0.6, zorder=0, transform=axis.get_yaxis_transform()
+                )
+        figure.legend(
+            [line, points, state],
+            [
+                f"remembered, {result.activation} (modelled)",
+                "remembered (measured on the tape)",
+                f"weights, gradients, {result.optimizer} state (modelled)",
+            ],
+            loc="lower center",
+            ncols=3,
+        )
+    return figure
+
+
+def _ticks(axis: Axis, labels: dict[int, str]) -> None:
+    axis.set_major_locator(FixedLocator(list(labels)))
+    axis.set_major_formatter(FixedFormatter(list(labels.values())))
+    axis.set_minor_locator(NullLocator())
+
+
+_BYTES = [2**k for k in (10, 15, 20, 25, 30)]
+_AXES = {
+    "batch": ("images in a batch", (1, 8, 64, 512, 4096)),
+    "width": ("numbers in a hidden layer", (16, 64, 256, 1024)),
+    "depth": ("hidden layers", (1, 2, 4, 6, 8)),
+}
+
+
+def describe(result: Remembered) -> str:
+    """The picture in one line."""
+    ends = []
+    for name, sweep in result.sweeps.items():
+        low, high = sweep.values[0], sweep.values[-1]
+        span = f"{style.size(sweep.measured[low])} to {style.size(sweep.measured[high])}"
+        ends.append(f"{name} {low:,} to {high:,}: {span}")
+    return (
+        f"Batch {result.batch:,}, width {result.width:,}, depth {result.depth}, "
+        f"{result.activation}: one training step remembers {style.size(result.measured)} "
+        f"(measured on the tape; modelled {style.size(result.modelled)}), beside "
+        f"{style.size(result.beside)} of weights, gradients and {result.optimizer} state "
+        f"(modelled). With one of the three moved, measured: {'; '.join(ends)}."
+    )
+
+
+def row(result: Remembered) -> dict[str, Any]:
+    """What the table of trials says of a result."""
+    return {
+        "remembered, bytes (measured)": result.measured,
+        "remembered, bytes (modelled)": result.modelled,
+        "weights, gradients, state, bytes (modelled)": result.beside,
+    }
+
+
+def ask(result: Remembered) -> str:
+    """What to predict, about the controls as they stand at first."""
+    layers = " → ".join(str(n) for n in layer_widths(result.width, result.depth))
+    return (
+        f"Before you look: a network {layers} with {result.activation} learns from "
+        f"{result.batch:,} images at a time, all in float32. How many MiB does one training step "
+        f"remember for the walk back, weights not counted?"
+    )
+
+
+remembered = register(
+    Experiment(
+        name="remembered",
+        title="Bytes that training remembers, against batch, width and depth",
+        model=model,
+        draw=draw,
+        describe=describe,
+        row=row,
+        question=Question(text=ask, unit="MiB", truth=lambda result: result.measured / 2**20),
+    )
+)

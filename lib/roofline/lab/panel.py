@@ -1,0 +1,203 @@
+"""An experiment in a notebook: the question, then controls, picture, line of text and trials.
+
+Only ipywidgets of the plain kind, which the browser operates from the keyboard: sliders, lists,
+buttons, text fields. What is displayed is one bundle of a widget view, a PNG and a line of text, so
+a notebook that was saved with it reads without a kernel.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+from IPython import get_ipython
+from IPython.display import display
+
+from roofline.lab import predictions, style, trials
+from roofline.lab.controls import Choices, Control, ControlError
+from roofline.lab.experiment import WIDGET_VIEW, Experiment
+
+_shown = itertools.count(1)
+
+
+def show(experiment: Experiment, *, folder: str | Path = ".", **settings: Any) -> None:
+    """Display ``experiment`` in a notebook; elsewhere print the line that says the same.
+
+    Args:
+        experiment: one of the experiments of ``roofline.lab``.
+        folder: where the trials are saved, the notebook's own by default.
+        settings: where the controls stand at first.
+    """
+    if get_ipython() is None:
+        print(experiment.describe(experiment.model(**settings)))
+        return
+    panel = Panel(experiment, folder=Path(folder), **settings)
+    view = {"version_major": 2, "version_minor": 0, "model_id": panel.widget.model_id}
+    saved = experiment.saved(panel.result)
+    line = saved["text/plain"]
+    display(
+        {WIDGET_VIEW: view, **saved},
+        raw=True,
+        metadata={"image/png": {"width": panel.width, "alt": line}},
+    )
+
+
+def slider(control: Control, value: Any) -> ipywidgets.ValueWidget:
+    """The plain widget for one control, standing at ``value``."""
+    look = {
+        "description": control.label,
+        "style": {"description_width": "5.5em"},
+        "layout": ipywidgets.Layout(width="20em"),
+    }
+    if isinstance(control.kind, Choices):
+        return ipywidgets.Dropdown(options=control.kind.options, value=value, **look)
+    if control.kind.doubling:
+        stops = [control.check(stop) for stop in control.kind.stops(value)]
+        options = [(f"{stop:,}", stop) for stop in stops]
+        return ipywidgets.SelectionSlider(options=options, value=value, **look)
+    sort = ipywidgets.IntSlider if control.whole else ipywidgets.FloatSlider
+    low, high = control.check(control.kind.low), control.check(control.kind.high)
+    return sort(min=low, max=high, step=control.kind.step, value=value, **look)
+
+
+class Panel:
+    """The widgets of one experiment and what the learner has done with them."""
+
+    def __init__(self, experiment: Experiment, folder: Path = Path("."), **settings: Any):
+        self.experiment = experiment
+        self.folder = folder
+        self.rows: list[trials.Row] = []
+        self.result = experiment.model(**settings)
+        self.sliders = {
+            name: slider(control, control.check(settings.get(name, control.default)))
+            for name, control in experiment.controls.items()
+        }
+        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        self.line = ipywidgets.HTML()
+        self.table = ipywidgets.HTML()
+        self.notice = ipywidgets.HTML()
+        self.file = ipywidgets.Text(
+            value=f"{experiment.name}_trials.csv",
+            description="file",
+            style={"description_width": "3em"},
+            continuous_update=False,
+        )
+        # The id is all of a widget that a saved notebook holds; counted, it is the same each time.
+        self.widget = ipywidgets.VBox(model_id=f"roofline-lab-{experiment.name}-{next(_shown)}")
+        self.widget.add_class("roofline-lab")
+        self.line.add_class("roofline-lab-line")
+        self.predicted = predictions.recall(experiment.name)
+        if self.predicted is None:
+            self._ask()
+        else:
+            self._open()
+
+    @property
+    def width(self) -> int:
+        """Of the picture on a page, in CSS pixels."""
+        return int(self.experiment.draw(self.result).get_figwidth() * 100)
+
+    def settings(self) -> dict[str, Any]:
+        return {name: widget.value for name, widget in self.sliders.items()}
+
+    def commit(self, typed: str) -> None:
+        """Keep the learner's prediction, then show the picture; refuses what isn't a number."""
+        try:
+            number = float(typed.replace(",", "."))
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            raise ControlError(
+                f"{typed!r} is not a number above 0: type one such as 1.5, "
+                f"in {self.experiment.question.unit}"
+            )
+        predictions.keep(self.experiment.name, number, self.experiment.question.unit)
+        self.predicted = number
+        self._open()
+
+    def redraw(self) -> None:
+        """Compute, draw, and say it again; the line of text comes last."""
+        self.result = self.experiment.model(**self.settings())
+        self._show()
+
+    def keep(self) -> str:
+        """Add what is on screen to the trials."""
+        row = {**self.settings(), **self.experiment.row(self.result)}
+        if row in self.rows:
+            raise ControlError("this trial is in the table already: move a control first")
+        self.rows.append(row)
+        self.table.value = trials.as_html(self.rows, "Your trials")
+        return f"{len(self.rows)} kept"
+
+    def save(self) -> str:
+        """Write the trials where ``file`` says."""
+        path = trials.save(self.rows, self.folder / self.file.value.strip())
+        return f"{len(self.rows)} saved in {path}"
+
+    def _ask(self) -> None:
+        question = self.experiment.question
+        number = ipywidgets.Text(
+            description=f"{question.unit}", placeholder="a number", layout={"width": "14em"}
+        )
+        button = ipywidgets.Button(description="Commit", button_style="primary")
+        button.on_click(lambda _: self._told(lambda: self.commit(number.value)))
+        self.widget.children = (
+            ipywidgets.HTML(_paragraph(question.text(self.result))),
+            ipywidgets.HBox((number, button)),
+            self.notice,
+        )
+
+    def _open(self) -> None:
+        keep = ipywidgets.Button(description="Keep this trial")
+        keep.on_click(lambda _: self._told(self.keep))
+        save = ipywidgets.Button(description="Save trials")
+        save.on_click(lambda _: self._told(self.save))
+        first = self.experiment.question
+        reckoning = _reckoning(self.predicted, first.truth(self.result), first.unit, first.kind)
+        for widget in self.sliders.values():
+            widget.observe(lambda _: self.redraw(), names="value")
+        self.notice.value = ""
+        row = ipywidgets.Layout(flex_flow="row wrap")
+        self._show()
+        self.widget.children = (
+            ipywidgets.HTML(_paragraph(reckoning)),
+            ipywidgets.HBox(tuple(self.sliders.values()), layout=row),
+            self.picture,
+            self.line,
+            ipywidgets.HBox((keep, self.file, save), layout=row),
+            self.notice,
+            self.table,
+        )
+
+    def _show(self) -> None:
+        figure = self.experiment.draw(self.result)
+        line = self.experiment.describe(self.result)
+        self.picture.width = str(int(figure.get_figwidth() * 100))
+        self.picture.tooltip = line
+        self.picture.value = style.png(figure)
+        self.line.value = _paragraph(line)
+
+    def _told(self, action: Callable[[], str | None]) -> None:
+        """Do it, and tell what came of it where the learner looks."""
+        try:
+            self.notice.value = _paragraph(action() or "")
+        except ControlError as problem:
+            self.notice.value = _paragraph(str(problem))
+
+
+def _reckoning(predicted: float | None, truth: float, unit: str, kind: str) -> str:
+    if predicted is None:
+        return ""
+    return (
+        f"You predicted {predicted:.3g} {unit}. It is {truth:.3g} {unit} ({kind}): "
+        f"your prediction is {predicted / truth:.3g} times that."
+    )
+
+
+def _paragraph(text: str) -> str:
+    """Text that a screen reader speaks when it changes."""
+    return f'<p role="status" aria-live="polite" style="margin:2px 0">{html.escape(text)}</p>'

@@ -1,0 +1,124 @@
+"""How every picture of the course looks, and how numbers with units are written.
+
+Chapters call ``style.use()`` once; experiments draw on :func:`figure`, which needs no pyplot and
+leaves nothing behind. Pictures keep a white ground on purpose: a saved picture is read in light and
+in dark themes, and only a ground of its own keeps its ink legible in both.
+
+Colours: Okabe and Ito, "Color Universal Design" (2008), told apart by readers of any colour vision.
+A picture never says something with colour alone: lines differ in dash, points in shape.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib
+import numpy
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#595959"
+"""Not of the palette: for what stands in the background, 7:1 against white."""
+
+GRID = "#D9D9D9"
+
+CYCLE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+"""The order in which a plot uses the colours; yellow is left out, it is too pale for a line."""
+
+MODELLED = {"color": BLUE, "linestyle": "-", "linewidth": 2.0}
+"""How a line computed from a formula looks, in every picture."""
+MEASURED = {"color": BLACK, "linestyle": "none", "marker": "o", "markersize": 4.5}
+"""How points that were counted or timed look, in every picture."""
+
+_SETTINGS: Any = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titley": 1.02,  # set, or matplotlib measures every label to find it, a tenth of the time
+    "axes.labelsize": 10,
+    "axes.prop_cycle": cycler(color=CYCLE),
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "image.cmap": "cividis",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 2.0,
+    "text.color": BLACK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": BLACK,
+    "ytick.labelcolor": BLACK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "svg.hashsalt": "roofline",
+}
+
+
+def use() -> None:
+    """Set the course's style for every matplotlib picture from here on."""
+    matplotlib.rcParams.update(_SETTINGS)
+
+
+def applied() -> AbstractContextManager[None]:
+    """The course's style inside a ``with`` block, and the settings from before after it."""
+    return matplotlib.rc_context(_SETTINGS)
+
+
+def figure(width: float = 8.4, height: float = 3.0) -> Figure:
+    """An empty figure of ``width`` by ``height`` inches, unknown to pyplot: it needs no closing.
+
+    Call it, and draw on it, inside ``with style.applied():``.
+    """
+    return Figure(figsize=(width, height))
+
+
+def png(picture: Figure, dpi: int = 144) -> bytes:
+    """The picture as PNG, the same bytes whenever the same picture is drawn.
+
+    ``dpi`` is dots per inch: 144 stays sharp on a screen that shows a picture at 96 and zooms.
+    """
+    buffer = io.BytesIO()
+    with applied():
+        canvas = FigureCanvasAgg(picture)
+        picture.set_dpi(dpi)
+        canvas.draw()
+    # Without an alpha channel or the name of the program, and at level 1: faster and as small.
+    image = Image.fromarray(numpy.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.save(buffer, "png", compress_level=1, dpi=(dpi, dpi))
+    return buffer.getvalue()
+
+
+def size(count: float) -> str:
+    """Bytes as a reader says them, three digits and a unit of 1,024: ``785 KiB``, ``3.06 MiB``."""
+    value = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1000 or unit == "TiB":
+            break
+        value /= 1024
+    if value == int(value):
+        return f"{value:,.0f} {unit}"
+    digits = max(0, 3 - len(f"{abs(value):.0f}"))
+    return f"{value:.{digits}f} {unit}"

@@ -1,0 +1,117 @@
+"""Pictures and lines of text: the same result gives the same bytes, and both say the same."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from roofline import lab
+from roofline.lab import style
+
+EXPERIMENTS = [lab.find(name) for name in lab.names()]
+each = pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lab.names())
+
+
+@each
+def test_the_picture_has_labelled_axes_and_says_measured_or_modelled(experiment):
+    figure = experiment.draw(experiment.model())
+    assert isinstance(figure, Figure)
+    for axis in figure.axes:
+        assert axis.get_xlabel() or axis.get_title()
+    said = " ".join(text.get_text() for legend in figure.legends for text in legend.get_texts())
+    assert "measured" in said or "modelled" in said
+
+
+@each
+def test_text_is_one_line_with_every_number_labelled(experiment):
+    line = experiment.describe(experiment.model())
+    assert "\n" not in line and ("measured" in line or "modelled" in line)
+
+
+@each
+def test_bytes_do_not_depend_on_what_was_drawn_before(experiment):
+    result = experiment.model()
+    before = style.png(experiment.draw(result))
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black"}):
+        assert style.png(experiment.draw(experiment.model())) == before
+    image = Image.open(io.BytesIO(before))
+    assert image.format == "PNG" and not set(image.info) - {"dpi"}
+
+
+@each
+def test_bytes_are_the_same_in_another_process(experiment):
+    program = (
+        "import hashlib; from roofline import lab; "
+        f"e = lab.find({experiment.name!r}); r = e.model(); "
+        "print(hashlib.sha256(lab.style.png(e.draw(r))).hexdigest(), e.describe(r))"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+@each
+def test_another_setting_gives_another_picture_and_text(experiment):
+    first = experiment.saved(experiment.model())
+    for control in experiment.controls.values():
+        kind = control.kind
+        values = kind.options if isinstance(kind, lab.Choices) else kind.stops()
+        other = next(value for value in values if value != control.default)
+        moved = experiment.saved(experiment.model(**{control.name: other}))
+        assert moved["image/png"] != first["image/png"], control.name
+        assert moved["text/plain"] != first["text/plain"], control.name
+
+
+@each
+def test_the_saved_form_holds_a_png_and_the_line(experiment):
+    result = experiment.model()
+    saved = experiment.saved(result)
+    assert saved["text/plain"] == experiment.describe(result)
+    image = Image.open(io.BytesIO(base64.b64decode(saved["image/png"])))
+    assert image.getpixel((2, 2)) == (255, 255, 255)  # a ground of its own, for dark themes
+
+
+def test_colours_of_the_cycle_differ_for_every_kind_of_vision():
+    # Okabe and Ito's eight; here only that none is repeated and that all can be seen on white.
+    assert len(set(style.CYCLE)) == len(style.CYCLE)
+    assert all(_contrast(colour) >= 2 for colour in style.CYCLE)
+    assert _contrast(style.GREY) >= 7
+
+
+def _contrast(colour: str) -> float:
+    """Against white, as in WCAG 2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 1.05 / (0.05 + 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "0.98 KiB"),
+        (1024, "1 KiB"),
+        (670_468, "655 KiB"),
+        (1_048_576, "1 MiB"),
+        (1_342_177, "1.28 MiB"),
+        (5 * 2**40, "5 TiB"),
+    ],
+)
+def test_sizes(count, text):
+    assert style.size(count) == text
