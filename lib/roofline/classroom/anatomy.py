@@ -1,0 +1,54 @@
+"""The size of a chapter, as far as a machine can see it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from roofline.classroom.source import Chapter
+
+CELLS = (30, 40)
+WORDS = (1500, 2500)
+EXERCISES = (4, 7)
+FILE_BYTES = 1_500_000
+PEAK_BYTES = 2_000_000_000
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What can be counted without running a chapter."""
+
+    cells: int
+    words: int
+    exercises: int
+
+
+def anatomy(chapter: Chapter) -> Anatomy:
+    """Count a chapter. The cards that the build adds are not in the count."""
+    prose = [cell.text for cell in chapter.cells if cell.kind == "markdown"]
+    return Anatomy(len(chapter.cells), sum(map(words, prose)), len(chapter.exercises()))
+
+
+def words(markdown: str) -> int:
+    """Words of prose: without code, formulas, tags, and the targets of links."""
+    for noise in (
+        r"```.*?```",
+        r"\$\$.*?\$\$",
+        r"\$[^$\n]+\$",
+        r"<[^>]+>",
+        r"\]\([^)]*\)",
+        r"https?://\S+",
+    ):
+        markdown = re.sub(noise, " ", markdown, flags=re.S)
+    return len(re.findall(r"[^\W_]+(?:['’.,-][^\W_]+)*", markdown))
+
+
+def problems(counted: Anatomy) -> list[str]:
+    """One line for each count that is out of its range."""
+    ranges = (("cells", CELLS), ("words", WORDS), ("exercises", EXERCISES))
+    return [
+        f"{getattr(counted, name)} {name}, expected {low:,} to {high:,}"
+        for name, (low, high) in ranges
+        if not low <= getattr(counted, name) <= high
+    ]

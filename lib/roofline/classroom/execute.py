@@ -1,0 +1,151 @@
+"""Run a notebook as the build does: one environment for every machine, and its memory taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ipykernel.kernelspec
+import nbformat
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from traitlets import default
+
+CELL_LIMIT = 120  # seconds
+
+# Prints the kernel's peak resident bytes. Linux tells it for the program that now runs (getrusage
+# includes what the launcher had before exec), macOS through getrusage in bytes.
+PEAK = """\
+def _peak():
+    import os, sys
+    if os.path.exists("/proc/self/status"):
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    if sys.platform == "win32":
+        import psutil
+        return psutil.Process().memory_info().peak_wset
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(_peak())
+"""
+
+
+class CellError(Exception):
+    """A cell that failed: which one, what it raised, and where in the cell, counted from 1."""
+
+    def __init__(self, cell: NotebookNode, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.cell, self.message, self.line = cell, message, line
+
+
+@dataclass(frozen=True)
+class Run:
+    """What running a notebook took: wall-clock seconds and peak resident bytes of its kernel."""
+
+    seconds: float
+    peak_bytes: int
+
+
+@contextmanager
+def environment() -> Iterator[dict[str, str]]:
+    """The environment variables that a built notebook runs under, with an empty home for its state.
+
+    Measurements are replayed from recorded traces; threads are fixed and the GPU is left alone; on
+    x86 the vector width is held to AVX2, so that sums are taken in the same order on most machines;
+    neither the progress nor the IPython start-up files of whoever builds take part.
+    """
+    with tempfile.TemporaryDirectory(prefix="roofline-", ignore_cleanup_errors=True) as home:
+        fixed = {
+            "ROOFLINE_MEASURE": "replay",
+            "ROOFLINE_HOME": str(Path(home, "roofline")),
+            "IPYTHONDIR": str(Path(home, "ipython")),
+            "PYTHONHASHSEED": "0",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        fixed |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            fixed |= {
+                "ATEN_CPU_CAPABILITY": "avx2",
+                "ONEDNN_MAX_CPU_ISA": "AVX2",
+                "MKL_CBWR": "AVX2",
+            }
+        yield os.environ | fixed
+
+
+def execute(
+    notebook: NotebookNode, on_cell: Callable[[], Any] = lambda: None
+) -> tuple[NotebookNode, Run]:
+    """A copy of ``notebook`` with the outputs of every code cell; ``on_cell`` is called after each.
+
+    The kernel is the Python that runs this, whatever kernels the user has installed. It starts in
+    an empty folder. Raises :class:`CellError`.
+    """
+    executed = deepcopy(notebook)
+    executed.cells.append(nbformat.v4.new_code_cell(PEAK))
+    client = NotebookClient(
+        executed,
+        kernel_manager_class=_ThisPython,
+        kernel_name="python3",
+        timeout=CELL_LIMIT,
+        record_timing=False,
+        store_widget_state=False,
+        on_cell_executed=lambda **_: on_cell(),
+    )
+    start = time.perf_counter()
+    with environment() as env, tempfile.TemporaryDirectory(prefix="roofline-") as folder:
+        try:
+            client.execute(env=env, cwd=folder)
+        except CellExecutionError as error:
+            cell = next(c for c in executed.cells if c.cell_type == "code" and _failed(c))
+            raise CellError(
+                cell, f"{error.ename}: {error.evalue}", _line(error.traceback)
+            ) from None
+        except (CellTimeoutError, DeadKernelError) as error:
+            done = [c for c in executed.cells if c.cell_type == "code"]
+            cell = next((c for c in done if c.execution_count is None), done[-1])
+            what = "the kernel died: is memory short?"
+            if isinstance(error, CellTimeoutError):
+                what = f"took longer than {CELL_LIMIT} seconds"
+            raise CellError(cell, what, None) from None
+    seconds = time.perf_counter() - start
+    peak = executed.cells.pop()
+    executed.metadata = deepcopy(notebook.metadata)
+    return executed, Run(seconds, int(peak.outputs[0].text))
+
+
+def _failed(cell: NotebookNode) -> bool:
+    return any(output.output_type == "error" for output in cell.outputs)
+
+
+def _line(traceback: str) -> int | None:
+    """The line of the cell in which it failed, from IPython's traceback."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", traceback)
+    found = re.findall(r"Cell In\s?\[\d+\], line (\d+)", plain)
+    return int(found[0]) if found else None
+
+
+class _Specs(KernelSpecManager):
+    """Only one kernel: the Python that runs this."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(
+            resource_dir=ipykernel.kernelspec.RESOURCES, **ipykernel.kernelspec.get_kernel_dict()
+        )
+
+
+class _ThisPython(AsyncKernelManager):
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return _Specs()
