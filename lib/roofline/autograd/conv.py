@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -174,7 +175,7 @@ def convolution(
     dilation: Sequence[int],
     groups: int,
     *,
-    needs: list[bool],
+    needs: Any,
 ) -> Result:
     """The readable convolution, of any number of dimensions.
 

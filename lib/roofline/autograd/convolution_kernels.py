@@ -8,6 +8,7 @@ conv.py has the version that says what they compute, and a test shows that they 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -25,16 +26,17 @@ def convolution(
     dilation: Sequence[int],
     groups: int,
     *,
-    needs: list[bool],
+    needs: Any,
 ) -> Result:
     """A convolution of 1 to 3 dimensions; see :func:`roofline.autograd.conv2d` for the shapes."""
     none = [0] * len(stride)
     y = torch.ops.aten.convolution(x, weight, bias, stride, padding, dilation, False, none, groups)
     outputs = [weight.shape[0]]
+    mask = [bool(n) for n in needs[:3]]
 
     def pullback(dy: torch.Tensor) -> tuple:
         return torch.ops.aten.convolution_backward(
-            dy, x, weight, outputs, stride, padding, dilation, False, none, groups, needs[:3]
+            dy, x, weight, outputs, stride, padding, dilation, False, none, groups, mask
         )
 
     return y, pullback

@@ -6,115 +6,134 @@ The gradient of a stretched argument is summed over the dimensions that were str
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from .tape import Pullback, Tensor, op
+from .tape import Node, Pullback, Tensor, _tape, op
 
 Result = tuple[torch.Tensor, Pullback]
 Operand = Tensor | torch.Tensor | float
 
 
-def fit(x: torch.Tensor, result: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """What turns a gradient of the shape of ``result`` into one of the shape and dtype of ``x``.
-
-    None if they agree already, which is the common case and costs nothing.
-    """
-    shape, dtype = x.shape, x.dtype
-    if shape == result.shape and dtype == result.dtype:
-        return None
-    return lambda grad: sum_to(grad, shape).to(dtype)
-
-
 def sum_to(grad: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Sum ``grad`` over the dimensions along which ``shape`` was broadcast to its shape."""
     extra = grad.dim() - len(shape)
-    stretched = [extra + i for i, n in enumerate(shape) if n == 1 and grad.shape[extra + i] != 1]
-    dims = [*range(extra), *stretched]
-    if dims:
-        grad = grad.sum(dims, keepdim=True)
+    dims = [extra + i for i, n in enumerate(shape) if n == 1 and grad.shape[extra + i] != 1]
+    if dims or extra:
+        grad = grad.sum([*range(extra), *dims], keepdim=True)
     return grad.reshape(shape) if extra else grad
 
 
-@op
-def add(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
-    """``x + y``."""
-    z = x + y
-    to_x = fit(x, z) if needs[0] else None
-    to_y = fit(y, z) if needs[1] else None
-    return z, lambda dz: (to_x(dz) if to_x else dz, to_y(dz) if to_y else dz)
+def binary(function: Callable[..., Result]) -> Callable[[Operand, Operand], Tensor]:
+    """:func:`op` for two operands that broadcast: gradients are fitted to each one's shape, dtype.
+
+    It does what op does, unrolled: with single numbers, Python's own time is what counts.
+    """
+    name, new = function.__name__, Tensor.__new__
+
+    @functools.wraps(function)
+    def recorded(x: Any, y: Any) -> Tensor:
+        x_node = y_node = None
+        if isinstance(x, Tensor):
+            x_node = x.node
+            x = x.data
+        if isinstance(y, Tensor):
+            y_node = y.node
+            y = y.data
+        if (x_node is None and y_node is None) or not _tape.recording:
+            return Tensor(function(x, y, False, False)[0])
+        z, pullback = function(x, y, x_node, y_node)
+        if x_node is None or y_node is None or x.shape != y.shape or x.dtype is not y.dtype:
+            pullback = fitted(pullback, fit(x, x_node, z), fit(y, y_node, z))
+        out = new(Tensor)
+        out.data = z
+        out.node = Node(pullback, (x_node, y_node), name)
+        return out
+
+    return recorded
 
 
-@op
-def subtract(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
-    """``x - y``."""
-    z = x - y
-    to_x = fit(x, z) if needs[0] else None
-    to_y = fit(y, z) if needs[1] else None
+def fit(x: Any, node: Node | None, z: torch.Tensor) -> tuple[torch.Size, torch.dtype] | None:
+    """Shape and dtype that a gradient like ``z`` is to be brought to for ``x``, None for no change."""
+    if node is None or (x.shape == z.shape and x.dtype is z.dtype):
+        return None
+    return x.shape, x.dtype
+
+
+def fitted(pullback: Pullback, for_x: tuple | None, for_y: tuple | None) -> Pullback:
+    """``pullback``, with its two gradients brought to the shapes and dtypes given."""
+    if for_x is None and for_y is None:
+        return pullback
+
+    def then_fit(dz: torch.Tensor) -> tuple:
+        dx, dy = pullback(dz)
+        if for_x is not None:
+            dx = sum_to(dx, for_x[0]).to(for_x[1])
+        if for_y is not None:
+            dy = sum_to(dy, for_y[0]).to(for_y[1])
+        return dx, dy
+
+    return then_fit
+
+
+@binary
+def add(x: Any, y: Any, x_needs: Any, y_needs: Any) -> Result:
+    """``x + y``: both get dz."""
+    return x + y, lambda dz: (dz, dz)
+
+
+@binary
+def subtract(x: Any, y: Any, x_needs: Any, y_needs: Any) -> Result:
+    """``x - y``: dx = dz, dy = -dz."""
+    return x - y, lambda dz: (dz, -dz if y_needs else None)
+
+
+@binary
+def multiply(x: Any, y: Any, x_needs: Any, y_needs: Any) -> Result:
+    """``x * y``: dx = dz y, dy = dz x."""
+    if x_needs and y_needs:
+        return x * y, lambda dz: (dz * y, dz * x)
+    if x_needs:
+        return x * y, lambda dz: (dz * y, None)
+    return x * y, lambda dz: (None, dz * x)
+
+
+@binary
+def divide(x: Any, y: Any, x_needs: Any, y_needs: Any) -> Result:
+    """``z = x / y``: dx = dz / y, dy = -dx z."""
+    z = x / y
+    if not y_needs:
+        return z, lambda dz: (dz / y, None)
 
     def pullback(dz: torch.Tensor) -> tuple:
-        dy = -dz if needs[1] else None
-        return to_x(dz) if to_x else dz, to_y(dy) if to_y else dy
+        dx = dz / y
+        return dx, -dx * z
 
     return z, pullback
 
 
-@op
-def multiply(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
-    """``x * y``."""
-    z = x * y
-    return z, _product_rule(
-        (lambda dz: dz * y) if needs[0] else None,
-        fit(x, z) if needs[0] else None,
-        (lambda dz: dz * x) if needs[1] else None,
-        fit(y, z) if needs[1] else None,
-    )
-
-
-@op
-def divide(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
-    """``x / y``."""
-    z = x / y
-    return z, _product_rule(
-        (lambda dz: dz / y) if needs[0] else None,
-        fit(x, z) if needs[0] else None,
-        (lambda dz: -dz * z / y) if needs[1] else None,
-        fit(y, z) if needs[1] else None,
-    )
-
-
-@op
-def power(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
-    """``x ** y``. Where x and y are 0 the gradient of y is 0, the limit along x ** 0."""
+@binary
+def power(x: Any, y: Any, x_needs: Any, y_needs: Any) -> Result:
+    """``z = x ** y``: dx = dz y x ** (y - 1), dy = dz z log x, 0 where z is 0."""
     z = x**y
-
-    def for_base(dz: torch.Tensor) -> torch.Tensor:
-        if isinstance(y, torch.Tensor):
-            return dz * torch.where(y == 0, 0.0, y * x ** (y - 1))
-        return dz * (y * x ** (y - 1)) if y != 0 else torch.zeros_like(dz)
-
-    def for_exponent(dz: torch.Tensor) -> torch.Tensor:
-        return dz * torch.where(z == 0, 0.0, z * torch.as_tensor(x).log())
-
-    return z, _product_rule(
-        for_base if needs[0] else None,
-        fit(x, z) if needs[0] else None,
-        for_exponent if needs[1] else None,
-        fit(y, z) if needs[1] else None,
-    )
+    if not y_needs:
+        return z, lambda dz: (_d_base(dz, x, y), None)
+    if not x_needs:
+        return z, lambda dz: (None, _d_exponent(dz, x, z))
+    return z, lambda dz: (_d_base(dz, x, y), _d_exponent(dz, x, z))
 
 
-def _product_rule(for_x: Any, to_x: Any, for_y: Any, to_y: Any) -> Pullback:
-    """The pullback that gives ``to_x(for_x(dz))`` and ``to_y(for_y(dz))``, None where for_ is."""
+def _d_base(dz: torch.Tensor, x: torch.Tensor, y: Any) -> torch.Tensor:
+    if isinstance(y, torch.Tensor):
+        return dz * torch.where(y == 0, 0.0, y * x ** (y - 1))
+    return dz * (y * x ** (y - 1)) if y != 0 else torch.zeros_like(dz)
 
-    def pullback(dz: torch.Tensor) -> tuple:
-        dx = for_x(dz) if for_x else None
-        dy = for_y(dz) if for_y else None
-        return to_x(dx) if to_x else dx, to_y(dy) if to_y else dy
 
-    return pullback
+def _d_exponent(dz: torch.Tensor, x: Any, z: torch.Tensor) -> torch.Tensor:
+    return dz * torch.where(z == 0, 0.0, z * torch.as_tensor(x).log())
 
 
 @op
@@ -162,20 +181,17 @@ def cos(x: torch.Tensor) -> Result:
 
 
 @op
-def where(
-    condition: torch.Tensor, x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]
-) -> Result:
+def where(condition: Any, x: Any, y: Any, *, needs: Any) -> Result:
     """``x`` where ``condition`` holds, else ``y``; the condition gets no gradient."""
     z = torch.where(condition, x, y)
-    to_x = fit(x, z) if needs[1] else None
-    to_y = fit(y, z) if needs[2] else None
 
     def pullback(dz: torch.Tensor) -> tuple:
         dx = dz.where(condition, 0.0) if needs[1] else None
         dy = dz.where(~condition, 0.0) if needs[2] else None
-        return None, to_x(dx) if to_x else dx, to_y(dy) if to_y else dy
+        return dx, dy
 
-    return z, pullback
+    both = fitted(pullback, fit(x, needs[1], z), fit(y, needs[2], z))
+    return z, lambda dz: (None, *both(dz))
 
 
 @op

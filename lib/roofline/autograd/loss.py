@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .elementwise import Result
@@ -57,6 +59,7 @@ def cross_entropy(
     counts = targets != ignore_index
     safe = targets.where(counts, 0).unsqueeze(1)
     share = counts.to(log_p.dtype)
+    by_class = None
     if weight is not None:
         by_class = weight.view(-1, *[1] * (log_p.dim() - 2))
         share = share * weight[safe.squeeze(1)]
@@ -97,7 +100,7 @@ def reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, float]:
 
 
 @op
-def mse(x: torch.Tensor, y: torch.Tensor, reduction: str = "mean", *, needs: list[bool]) -> Result:
+def mse(x: torch.Tensor, y: torch.Tensor, reduction: str = "mean", *, needs: Any) -> Result:
     """``(x - y) ** 2`` of two tensors of one shape, averaged by default."""
     if x.shape != y.shape:
         raise ValueError(f"mse compares equal shapes, not {tuple(x.shape)} and {tuple(y.shape)}")
@@ -130,6 +133,7 @@ def binary_cross_entropy_with_logits(
             f"{tuple(logits.shape)} and {tuple(targets.shape)}"
         )
     tail = torch.log1p((-logits.abs()).exp())
+    scale = None
     if pos_weight is None:
         losses = logits.clamp_min(0) - logits * targets + tail
     else:

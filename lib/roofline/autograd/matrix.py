@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from .deferred import product, row_sum
 from .elementwise import Result, sum_to
 from .tape import op
 
 
 @op
-def matmul(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
+def matmul(x: torch.Tensor, y: torch.Tensor, *, needs: Any) -> Result:
     """``x @ y`` of shapes (..., n, k) and (..., k, m); leading dimensions broadcast.
 
     As in torch a vector x is a row and a vector y a column. dx = dz y^T and dy = x^T dz.
@@ -46,7 +49,7 @@ def matmul(x: torch.Tensor, y: torch.Tensor, *, needs: list[bool]) -> Result:
 
 @op
 def linear(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, needs: list[bool]
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, needs: Any
 ) -> Result:
     """``x @ weight^T + bias``: (..., inputs) to (..., outputs); weight is (outputs, inputs).
 
@@ -55,7 +58,7 @@ def linear(
     """
     rows = x.reshape(-1, x.shape[-1])
     y = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-    x_shape = x.shape
+    x_shape, weight_shape = x.shape, weight.shape
     for_x = weight if needs[0] else None
     for_weight = rows if needs[1] else None
 
@@ -63,8 +66,8 @@ def linear(
         dy = dy.reshape(-1, dy.shape[-1])
         return (
             (dy @ for_x).view(x_shape) if for_x is not None else None,
-            dy.t() @ for_weight if for_weight is not None else None,
-            dy.sum(0) if needs[2] else None,
+            product(dy.t(), for_weight, weight_shape) if for_weight is not None else None,
+            row_sum(dy) if needs[2] else None,
         )
 
     return y.view(*x_shape[:-1], y.shape[-1]), pullback

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .elementwise import Result
@@ -15,7 +17,7 @@ def layer_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
     *,
-    needs: list[bool],
+    needs: Any,
 ) -> Result:
     """``(x - mean) / sqrt(var + eps) * weight + bias`` over the dimensions of weight, or the last.
 
@@ -54,7 +56,7 @@ def _sum(x: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
 
 @op
 def rms_norm(
-    x: torch.Tensor, weight: torch.Tensor | None = None, eps: float = 1e-5, *, needs: list[bool]
+    x: torch.Tensor, weight: torch.Tensor | None = None, eps: float = 1e-5, *, needs: Any
 ) -> Result:
     """``x / sqrt(mean(x**2) + eps) * weight`` over the last dimension; x is (..., d), weight (d).
 
@@ -85,7 +87,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
-    needs: list[bool],
+    needs: Any,
 ) -> Result:
     """Normalise each channel of x, (n, channels) or (n, channels, ...), then scale and shift it.
 

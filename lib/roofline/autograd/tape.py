@@ -22,18 +22,20 @@ import functools
 import inspect
 import itertools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from .deferred import Deferred
 
 if TYPE_CHECKING:
     from .methods import Methods
 else:
     Methods = object  # methods.py adds them once the operations exist
 
-Pullback = Callable[[torch.Tensor], tuple]
+Pullback = Callable[[torch.Tensor], Sequence[Any]]
 
 
 class Node:
@@ -44,24 +46,26 @@ class Node:
     ``parents`` are the nodes of the arguments, None where an argument needs no gradient.
     ``number`` counts nodes in the order of their making, which is a topological order.
     ``name`` is the operation and ``layer`` the layer that called it, for reports.
+    ``own`` is ``grad`` if nothing else refers to that tensor, so that it can be added to in place.
+    ``home`` is where a leaf's gradient should be written, such as its piece of a flat buffer.
     """
 
-    __slots__ = ("grad", "pullback", "parents", "number", "name", "layer")
+    __slots__ = ("grad", "pullback", "parents", "number", "name", "layer", "own", "home")
 
-    def __init__(self, pullback: Pullback | None = None, parents: tuple = (), name: str = "leaf"):
+    def __init__(
+        self, pullback: Pullback | None = None, parents: Sequence[Node | None] = (), name: str = ""
+    ):
         self.grad: torch.Tensor | None = None
         self.pullback = pullback
         self.parents = parents
         self.number = next(_numbers)
-        self.name = name
+        self.name = name or "leaf"
         self.layer = _tape.layer
+        self.own: torch.Tensor | None = None
+        self.home: torch.Tensor | None = None
 
     def __repr__(self) -> str:
         return f"Node({self.number}, {self.name!r}, layer={self.layer!r})"
-
-    def accumulate(self, grad: torch.Tensor) -> None:
-        """Add ``grad`` to the slot. Never in place: two slots may share one tensor."""
-        self.grad = grad if self.grad is None else self.grad + grad
 
 
 class _Tape:
@@ -123,23 +127,25 @@ def op(function: Callable[..., tuple[torch.Tensor, Pullback]]) -> Callable[..., 
     name = function.__name__
     parameters = inspect.signature(function).parameters
     asks = "needs" in parameters
-    names = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    defaults = {p.name: p.default for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD}
 
     @functools.wraps(function)
     def recorded(*args: Any, **options: Any) -> Tensor:
-        if options:  # an argument given by name goes to its position, if a gradient goes there
-            args += tuple(
-                [
-                    options.pop(n, parameters[n].default)
-                    for n in names[len(args) : _last_tensor(names, options)]
-                ]
-            )
-        parents = tuple([a.node if isinstance(a, Tensor) else None for a in args])
-        values = [a.data if isinstance(a, Tensor) else a for a in args]
+        if options:
+            args = _positioned(args, options, defaults)
+        values: list[Any] = []
+        parents: list[Node | None] = []
+        for argument in args:
+            if isinstance(argument, Tensor):
+                values.append(argument.data)
+                parents.append(argument.node)
+            else:
+                values.append(argument)
+                parents.append(None)
         on_tape = _tape.recording and any(parents)
         if asks:
-            needs = [on_tape and p is not None for p in parents]
-            options["needs"] = needs + [False] * (len(names) - len(needs))
+            missing = [None] * (len(defaults) - len(parents))
+            options["needs"] = parents + missing if on_tape else [None] * len(defaults)
         result, pullback = function(*values, **options)
         out = Tensor(result)
         if on_tape:
@@ -149,9 +155,14 @@ def op(function: Callable[..., tuple[torch.Tensor, Pullback]]) -> Callable[..., 
     return recorded
 
 
-def _last_tensor(names: list[str], options: dict[str, Any]) -> int:
-    """How many of ``names`` reach up to the last one that ``options`` gives a Tensor for."""
-    return max((names.index(n) + 1 for n, v in options.items() if isinstance(v, Tensor)), default=0)
+def _positioned(args: tuple, options: dict[str, Any], defaults: dict[str, Any]) -> tuple:
+    """Move arguments given by name to their positions, where gradients are handed out."""
+    placed = list(args)
+    for name in list(defaults)[len(args) :]:
+        if name not in options and defaults[name] is inspect.Parameter.empty:
+            break  # Python's own message says which one is missing
+        placed.append(options.pop(name, defaults[name]))
+    return tuple(placed)
 
 
 def tape(output: Tensor) -> list[Node]:
@@ -185,24 +196,56 @@ def backward(output: Tensor, grad: torch.Tensor | None = None) -> None:
             )
         grad = torch.ones_like(output.data)
     nodes = tape(output)
-    nodes[-1].accumulate(grad)
+    start = nodes[-1]
+    start.grad = grad if start.grad is None else start.grad + grad
+    if torch.compiler.is_compiling():
+        _walk(nodes)
+    else:
+        with torch._C._AutoDispatchBelowAutograd():  # torch's own autograd need not look
+            _walk(nodes)
+
+
+def _walk(nodes: list[Node]) -> None:
+    """Empty the list from its end: pass each node's gradient on to its parents."""
     while nodes:
         node = nodes.pop()
-        if node.pullback is None:
+        pullback, grad = node.pullback, node.grad
+        if pullback is None:
             if node.parents:
                 raise RuntimeError("this tape has been walked before: run the forward pass again")
             continue
-        if node.grad is not None:
-            gradients = node.pullback(node.grad)
-            if any(node.parents[len(gradients) :]):
-                raise ValueError(
-                    f"the pullback of {node.name} returned {len(gradients)} gradients "
-                    f"for {len(node.parents)} arguments"
-                )
-            for parent, gradient in zip(node.parents, gradients, strict=False):
-                if parent is not None and gradient is not None:
-                    parent.accumulate(gradient)
-        node.grad = node.pullback = None
+        if grad is None:
+            continue
+        node.grad = node.own = node.pullback = None
+        gradients = pullback(grad)
+        if type(gradients) is not tuple or len(gradients) < len(node.parents):
+            _check(gradients, node)
+        for parent, gradient in zip(node.parents, gradients):
+            if parent is None or gradient is None:
+                continue
+            sum_so_far = parent.grad
+            if type(gradient) is Deferred:
+                gradient.give(parent)
+            elif sum_so_far is None:
+                parent.grad = gradient
+            elif sum_so_far is parent.own:
+                sum_so_far.add_(gradient)
+            else:  # not in place: two slots may share one tensor
+                parent.grad = parent.own = sum_so_far + gradient
+
+
+def _check(gradients: Any, node: Node) -> None:
+    """Say what is wrong with what a pullback returned, if anything is."""
+    if not isinstance(gradients, tuple | list):
+        raise TypeError(
+            f"the pullback of {node.name} returned {type(gradients).__name__}, not a tuple with "
+            f"one gradient for each argument"
+        )
+    if any(node.parents[len(gradients) :]):
+        raise ValueError(
+            f"the pullback of {node.name} returned {len(gradients)} gradients for "
+            f"{len(node.parents)} arguments: return None where there is none to give"
+        )
 
 
 @contextmanager
