@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.optim import lr_scheduler
-
 from roofline.nn import Parameter
 from roofline.optim import (
     SGD,
@@ -20,6 +18,7 @@ from roofline.optim import (
     step_decay,
     warmup_cosine,
 )
+from torch.optim import lr_scheduler
 
 
 def warm_then_cosine(optimizer: torch.optim.Optimizer) -> lr_scheduler.SequentialLR:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from devices import DEVICES, float_type
-
 from roofline.nn import Parameter
 from roofline.optim import SGD, Adam, AdamW
 

@@ -38,7 +38,7 @@ def glorot_uniform_(weight: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
 
 
 def glorot_normal_(weight: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
-    """Variance 2/(fan_in + fan_out) from a normal distribution; Glorot, Bengio 2010, equation 12."""
+    """Variance 2/(fan_in + fan_out) normal. Glorot, Bengio 2010, equation 12."""
     return weight.normal_(0, gain * math.sqrt(2 / sum(fans(weight))))
 
 

@@ -17,15 +17,14 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> torch.Tens
         If a gradient is infinite or NaN, the norm is too, and so is every gradient afterwards:
         check the norm where that can happen.
     """
-    given = [parameter for parameter in parameters if parameter.grad is not None]
+    given = [(p, p.grad) for p in parameters if p.grad is not None]
     if not given:
         return torch.zeros(())
-    grads = [parameter.grad for parameter in given]
-    norms = torch._foreach_norm(grads)
+    norms = torch._foreach_norm([grad for _, grad in given])
     norm = torch.stack([n.to(norms[0].device, norms[0].dtype) for n in norms]).norm()
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     # Not in place: the slots of two parameters may share one tensor (a sum gives both the same).
-    for parameter, grad in zip(given, grads, strict=True):
+    for parameter, grad in given:
         parameter.grad = grad * factor.to(grad.device, grad.dtype)
     return norm
 

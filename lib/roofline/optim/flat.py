@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -90,6 +90,9 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()  # names of the state kept for each parameter, torch's
+    # update(data, grad, step, group, **state) changes data and state in place, all of shape (n,);
+    # step counts from 1.
+    update: Callable[..., None]
 
     def __init__(self, parameters: Iterable[Any], defaults: dict[str, Any]):
         entries = list(parameters)
@@ -111,7 +114,9 @@ class Optimizer:
             self.groups.append(group)
             alike: dict[tuple, list[Tensor]] = {}
             for parameter in group["params"]:
-                alike.setdefault((parameter.data.dtype, parameter.data.device), []).append(parameter)
+                alike.setdefault((parameter.data.dtype, parameter.data.device), []).append(
+                    parameter
+                )
             self.flats += [FlatParameters(some, group, self.slots) for some in alike.values()]
 
     @property
@@ -135,17 +140,6 @@ class Optimizer:
             for span, step in flat.runs():
                 state = {slot: value[span] for slot, value in flat.state.items()}
                 self.update(flat.data[span], flat.grad[span], step, flat.group, **state)
-
-    def update(
-        self,
-        data: torch.Tensor,
-        grad: torch.Tensor,
-        step: int,
-        group: dict[str, Any],
-        **state: torch.Tensor,
-    ) -> None:
-        """Change ``data`` and ``state`` in place, all of shape (n,); ``step`` counts from 1."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """Steps, state and settings, laid out as torch's: copy it before training on."""

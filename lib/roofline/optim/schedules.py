@@ -26,9 +26,7 @@ def step_decay(every: int, factor: float = 0.1) -> Factor:
 
 def cosine(steps: int, final: float = 0.0) -> Factor:
     """From 1 to ``final`` along half a cosine. Loshchilov, Hutter, 1608.03983, equation 5."""
-    return lambda step: (
-        final + (1 - final) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
-    )
+    return lambda step: final + (1 - final) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
 
 
 def warmup_cosine(warmup: int, steps: int, final: float = 0.0) -> Factor:
