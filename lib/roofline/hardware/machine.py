@@ -127,12 +127,12 @@ def home() -> Path:
     return Path(base) / "roofline"
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there whole or not at all: beside it first, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
