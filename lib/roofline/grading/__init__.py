@@ -67,6 +67,7 @@ The rest of the room, each file readable by itself: ``registry`` (what an exerci
 
 from roofline.grading.calling import Call, call, describe
 from roofline.grading.checking import check
+from roofline.grading.predictions import predict, prediction, reconcile
 from roofline.grading.registry import (
     Exercise,
     Item,
@@ -76,7 +77,9 @@ from roofline.grading.registry import (
     find,
     generator,
 )
+from roofline.grading.reports import progress
 from roofline.grading.result import Result, Score
+from roofline.grading.sealed import sealed
 from roofline.grading.verdict import at_most, compare, quiet, raises, require, unchanged
 
 __all__ = [
@@ -95,8 +98,13 @@ __all__ = [
     "exercises",
     "find",
     "generator",
+    "predict",
+    "prediction",
+    "progress",
     "quiet",
     "raises",
+    "reconcile",
     "require",
+    "sealed",
     "unchanged",
 ]

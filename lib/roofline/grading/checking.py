@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,10 +12,11 @@ import torch
 from roofline.grading import records, table
 from roofline.grading.calling import BLANK, RETURNED, UNREACHED, Session
 from roofline.grading.capture import capture
+from roofline.grading.display import show
 from roofline.grading.forbidden import Watch
 from roofline.grading.learner import is_stub, learner_line, message_of
 from roofline.grading.limit import Stopped, limit
-from roofline.grading.protocol import Outcome, Refused, plain
+from roofline.grading.protocol import Outcome, Refused, pack, unpack
 from roofline.grading.registry import (
     VISIBLE,
     Exercise,
@@ -41,7 +41,7 @@ def check(exercise: str, answer: Any) -> Score:
     with capture(descriptors=True):
         result = grade(exercise, answer, case_seed(VISIBLE, str(exercise)))
         records.record(result)
-    return show(result)
+    return show_result(result)
 
 
 def grade(exercise: str, answer: Any, seed: int) -> Result:
@@ -50,7 +50,7 @@ def grade(exercise: str, answer: Any, seed: int) -> Result:
         found = find(exercise)
     except UnknownExercise as error:
         return unknown(str(exercise), error)
-    return judged(found, probed(found, answer, seed), seed)
+    return judged(found, probed(found, answer, seed)[1], seed)
 
 
 def unknown(exercise: str, error: UnknownExercise) -> Result:
@@ -58,8 +58,21 @@ def unknown(exercise: str, error: UnknownExercise) -> Result:
     return Result(exercise, 0.0, [Item("exercise", 0.0, 0.0, str(error))])
 
 
-def probed(exercise: Exercise, answer: Any, seed: int) -> Outcome:
-    """Run an exercise's probe on an answer. Never raises because of the answer."""
+def probed(exercise: Exercise, answer: Any, seed: int) -> tuple[bytes, Outcome]:
+    """Run an exercise's probe on an answer. Never raises because of the answer.
+
+    Returns what comes of it twice: as the message to hand in, and as a judge gets it from there.
+    """
+    outcome = _probed(exercise, answer, seed)
+    try:
+        message = pack(exercise.id, outcome)
+    except Refused as error:
+        outcome = Outcome(None, str(error), False, outcome.forbidden, outcome.notes)
+        message = pack(exercise.id, outcome)
+    return message, unpack(message, exercise.id)
+
+
+def _probed(exercise: Exercise, answer: Any, seed: int) -> Outcome:
     ours = (inspect.getfile(type(exercise)),)
     outcome = Outcome()
     watch = Watch(exercise.forbidden, ours)
@@ -85,10 +98,7 @@ def probed(exercise: Exercise, answer: Any, seed: int) -> Outcome:
     outcome.blank = BLANK in statuses and statuses <= {BLANK, UNREACHED}
     outcome.forbidden = watch.found
     outcome.notes = _notes(session, written.printed)
-    try:
-        return plain(outcome, exercise.id)
-    except Refused as error:
-        return Outcome(None, str(error), False, outcome.forbidden, outcome.notes)
+    return outcome
 
 
 def judged(exercise: Exercise, outcome: Outcome, seed: int) -> Result:
@@ -154,20 +164,7 @@ def _torch_as_it_was() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def show(result: Result) -> Score:
-    """Display the table, and return the score."""
-    words = table.text(result)
-    if "ipykernel" in sys.modules and _in_kernel():
-        from IPython.display import display
-
-        bundle = {"text/plain": words, "text/html": table.markup(result)}
-        display(bundle, raw=True, metadata={"roofline": result.as_dict()})
-    else:
-        print(words)
+def show_result(result: Result) -> Score:
+    """Show the table, and return the score."""
+    show(table.text(result), table.markup(result), result.as_dict())
     return Score(result)
-
-
-def _in_kernel() -> bool:
-    from IPython import get_ipython
-
-    return getattr(get_ipython(), "kernel", None) is not None

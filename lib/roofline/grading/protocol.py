@@ -103,11 +103,6 @@ def unpack(message: bytes, exercise: str) -> Any:
     return _Reader(tensors).decode(body["value"])
 
 
-def plain(outcome: Outcome, exercise: str) -> Outcome:
-    """``outcome`` as the judge's process would see it: packed and unpacked."""
-    return unpack(pack(exercise, outcome), exercise)
-
-
 class _Writer:
     def __init__(self) -> None:
         self.tensors: dict[str, torch.Tensor] = {}

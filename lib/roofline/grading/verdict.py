@@ -96,8 +96,8 @@ def at_most(
     if value is None:
         return Item(name, points, 0.0, f"it returned {describe(call.value)}, expected a number")
     if value <= most:
-        return Item(name, points, points, f"{_show(value)} {unit}".strip())
-    message = f"{_show(value)} {unit}, at most {_show(most)} asked".replace(" ,", ",")
+        return Item(name, points, points, f"{shown_number(value)} {unit}".strip())
+    message = f"{shown_number(value)} {unit}, at most {shown_number(most)} asked".replace(" ,", ",")
     for wrong, hint in mistakes:
         if _value(wrong) == value:
             return Item(name, points, 0.0, message, hint)
@@ -274,7 +274,7 @@ def _value_difference(
     flat = int(apart.argmax())
     index = [int(i) for i in torch.unravel_index(torch.tensor(flat), got.shape)]
     at = f" at {index}" if index else ""
-    values = f"{_show(a.flatten()[flat].item())}, expected {_show(b.flatten()[flat].item())}"
+    values = f"{shown_number(a.flatten()[flat].item())}, expected {shown_number(b.flatten()[flat].item())}"
     message = f"{wrong} of {got.numel()} values differ, most{at}: {values}"
     if got.numel() == 1:
         message = values
@@ -294,10 +294,12 @@ def _pattern(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) ->
         if abs(factor + 1) < 1e-3:
             return "the sign is wrong" + (" everywhere" if got.numel() > 1 else "")
         each = "every value" if got.numel() > 1 else "it"
-        return f"{each} is {_show(factor)} times what it should be"
+        return f"{each} is {shown_number(factor)} times what it should be"
     offset = float((got - expected).flatten()[0])
     if got.numel() > 1 and bool(_close(got - expected, torch.full_like(got, offset), loose).all()):
-        return f"every value is {_show(abs(offset))} too {'large' if offset > 0 else 'small'}"
+        return (
+            f"every value is {shown_number(abs(offset))} too {'large' if offset > 0 else 'small'}"
+        )
     return ""
 
 
@@ -324,7 +326,7 @@ def _number_difference(got: Any, expected: float, tolerance: Tolerance) -> tuple
         same = bool(_close(*pair, loose))
     if same:
         return None
-    message = f"{_show(value)}, expected {_show(expected)}"
+    message = f"{shown_number(value)}, expected {shown_number(expected)}"
     if math.isnan(value) or math.isinf(value):
         return message, "look for 0/0, log(0), or exp of a large number"
     if value == 0:
@@ -333,7 +335,7 @@ def _number_difference(got: Any, expected: float, tolerance: Tolerance) -> tuple
     return message, _pattern(*both, (1e-6, None)) if expected else ""
 
 
-def _show(value: float | complex) -> str:
+def shown_number(value: float | complex) -> str:
     """A number for a sentence: integers with thousands, others with four digits."""
     if isinstance(value, complex) or not math.isfinite(value):
         return f"{value:.4g}"

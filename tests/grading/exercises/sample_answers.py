@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-
 from roofline.grading.answers import right, wrong
 
 GRADIENTS = ["gradient of x", "gradient of w", "gradient of b"]

@@ -1,0 +1,59 @@
+"""The table of what is done: in a chapter's first cell, and at the command line."""
+
+from __future__ import annotations
+
+import html
+
+from roofline.grading.display import show
+from roofline.grading.records import Done, done
+from roofline.grading.registry import chapter_of
+from roofline.grading.table import number
+
+
+def progress(chapter: str) -> None:
+    """Show the exercises of a chapter (``"02_backprop"``) and what is done, offline."""
+    found, damaged = done(chapter_of(chapter))
+    rows = found[chapter_of(chapter)]
+    if not rows:
+        show(
+            f"{chapter} has no exercises yet.",
+            f"<div>{html.escape(chapter)} has no exercises yet.</div>",
+        )
+        return
+    lines, cells = [], []
+    width = max(len(row.exercise.title) for row in rows)
+    for row in rows:
+        points = f"{number(row.best)} of {number(row.exercise.points)} points"
+        sign, word = state(row)
+        lines.append(f"  {sign} {row.exercise.title:{width}}  {points:16} {word}")
+        cells.append((f"{sign} {word}", row.exercise.title, points, f"{row.exercise.minutes} min"))
+    best = number(sum(row.best for row in rows))
+    possible = number(sum(row.exercise.points for row in rows))
+    minutes = sum(row.exercise.minutes for row in rows)
+    finished = sum(row.best == row.exercise.points for row in rows)
+    head = f"{finished} of {len(rows)} exercises done, {best} of {possible} points"
+    notes = [f"{damaged} damaged lines of your progress file were passed over"] if damaged else []
+    text = "\n".join([head, *lines, *(f"  note: {note}" for note in notes)])
+    cell = "padding:.15em .7em;text-align:left;background:transparent;color:inherit"
+    body = "".join(
+        '<tr style="background:transparent">'
+        + "".join(f'<td style="{cell}">{html.escape(c)}</td>' for c in row)
+        + "</tr>"
+        for row in cells
+    )
+    extra = "".join(f"<div>note: {note}</div>" for note in notes)
+    markup = (
+        f'<div class="roofline-progress"><strong>{head}</strong> ({minutes} minutes in all)'
+        f'<table style="border-collapse:collapse;margin:.3em 0"><tbody>{body}</tbody></table>'
+        f"{extra}</div>"
+    )
+    show(text, markup)
+
+
+def state(row: Done) -> tuple[str, str]:
+    """A sign and a word for one exercise."""
+    if not row.attempts:
+        return "·", "not attempted yet"
+    if row.best == row.exercise.points:
+        return "✓", "done"
+    return ("◐", "in part") if row.best else ("✗", "tried")
