@@ -133,6 +133,23 @@ def test_profiles_are_saved_and_found(small_sizes):
     assert load_profile("cpu") == made_up()
 
 
+def test_a_chapter_gets_the_saved_profile_or_a_new_one_or_the_recorded(small_sizes, monkeypatch):
+    monkeypatch.setenv("ROOFLINE_TRACES", str(small_sizes / "traces"))
+    monkeypatch.setenv("ROOFLINE_MEASURE", "live")
+    monkeypatch.setattr(prober, "best_device", lambda: torch.device("cpu"))
+    fresh = prober.this_machine("demo.machine", seconds=0.5)
+    assert load_profile("cpu") == fresh
+    save_profile(made_up())
+    monkeypatch.setenv("ROOFLINE_MEASURE", "record")
+    assert prober.this_machine("demo.machine") == made_up()
+    monkeypatch.setenv("ROOFLINE_MEASURE", "replay")
+    monkeypatch.setattr(prober, "probe", lambda **_: pytest.fail("replay must not probe"))
+    os.remove(profile_path("cpu"))
+    replayed = prober.this_machine("demo.machine")
+    assert replayed.gemm == made_up().gemm
+    assert replayed.label == "replayed: " + made_up().label
+
+
 def test_a_profile_of_another_machine_counts_as_none(small_sizes):
     data = made_up().as_dict()
     data["machine"]["name"] = "Abacus"

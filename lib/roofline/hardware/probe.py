@@ -11,7 +11,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import psutil
 import torch
@@ -19,8 +21,16 @@ import torch
 from roofline import __version__
 from roofline.hardware.load import Watch
 from roofline.hardware.machine import best_device, machine, synchronize
-from roofline.hardware.profile import Profile, ProfileError, Rate
+from roofline.hardware.profile import (
+    Profile,
+    ProfileError,
+    Rate,
+    load_profile,
+    profile_from,
+    save_profile,
+)
 from roofline.hardware.stopwatch import FEWEST, spread, time_in_turn
+from roofline.hardware.trace import observe
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 GEMM_SIZES = tuple(2**power for power in range(5, 15))  # 32 to 16,384 rows
@@ -84,6 +94,24 @@ def probe(
         busy="; ".join(reasons),
         notes=tuple(notes),
     )
+
+
+def this_machine(name: str, seconds: float = 8.0) -> Profile:
+    """The profile that a chapter uses: saved by ``roofline machine``, or probed and saved now.
+
+    It comes through the door of :mod:`roofline.hardware.trace`, under ``name``
+    ("chapter.machine"), so that a notebook that is replayed shows the recorded one.
+    """
+
+    def saved_or_measured() -> dict[str, Any]:
+        profile = load_profile()
+        if profile is None:
+            profile = probe(seconds=seconds)
+            save_profile(profile)
+        return profile.as_dict()
+
+    reading = observe(name, saved_or_measured, device=best_device())
+    return replace(profile_from(reading.value), replayed=reading.replayed)
 
 
 def unsteadiness(rates: list[Rate]) -> str:

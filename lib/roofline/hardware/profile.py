@@ -58,6 +58,7 @@ class Profile:
     copies: tuple[Rate, ...] = ()
     kernels: dict[str, float] = field(default_factory=dict)
     busy: str = ""
+    replayed: bool = False
     notes: tuple[str, ...] = ()
     schema: int = SCHEMA
 
@@ -71,7 +72,7 @@ class Profile:
     @property
     def label(self) -> str:
         """Where these numbers are from, in words."""
-        said = f"measured on {self.name}, {self.date}"
+        said = f"{'replayed: ' if self.replayed else ''}measured on {self.name}, {self.date}"
         return f"{said} (machine busy: {self.busy})" if self.busy else said
 
     @property
