@@ -38,7 +38,7 @@ from roofline.data import fashion_mnist
 from roofline.device import device
 from roofline.grading import check, predict, progress, reconcile
 from roofline.hardware.count import count
-from roofline.hardware.trace import measure
+from roofline.hardware.trace import measure_in_turn
 from roofline.lab import style
 
 torch.manual_seed(0)
@@ -532,7 +532,7 @@ def cost(widths, batch=64):
 
 forward_flops, backward_flops = cost([784, 256, 10])
 print(f"forward {forward_flops:,} FLOPs, backward {backward_flops:,} FLOPs")
-reconcile("backprop.ratio", backward_flops / forward_flops)
+reconcile("backprop.ratio", backward_flops / forward_flops, "times forward", how="counted")
 
 # %% [markdown] name="flops-why"
 # Nobody needs the gradient of the loss with respect to the pictures. So the first layer skips
@@ -542,12 +542,13 @@ reconcile("backprop.ratio", backward_flops / forward_flops)
 # %% name="picture-ratio"
 depths = [1, 2, 3, 4, 6, 8, 12, 16, 24]
 ratios = [back / front for front, back in (cost([784] + [256] * depth + [10]) for depth in depths)]
-seconds = {}
-for name, call in (
-    ("forward", lambda: autograd.cross_entropy(forward(x, parameters), y)),
-    ("both", lambda: autograd.cross_entropy(forward(x, parameters), y).backward()),
-):
-    seconds[name] = measure(f"backprop.{name}", call)
+clock = measure_in_turn(
+    {
+        "backprop.forward": lambda: autograd.cross_entropy(forward(x, parameters), y),
+        "backprop.both": lambda: autograd.cross_entropy(forward(x, parameters), y).backward(),
+    },
+    device=where,
+)
 for parameter in parameters:
     parameter.grad = None
 figure, axis = plt.subplots(figsize=(7, 3.2))
@@ -557,8 +558,8 @@ axis.set(xlabel="hidden layers of width 256", ylabel="backward / forward FLOPs",
 axis.legend()
 plt.show()
 print(f"counted: {ratios[0]:.2f} with one hidden layer, {ratios[-1]:.2f} with {depths[-1]}")
-clock = seconds["both"].median / seconds["forward"].median - 1
-print(f"by the clock, one hidden layer: {clock:.2f} ({seconds['both'].label})")
+ratio = clock["backprop.both"].median / clock["backprop.forward"].median - 1
+print(f"by the clock, one hidden layer: {ratio:.2f} ({clock['backprop.both'].label})")
 
 # %% [markdown] name="flops-after"
 # The clock needn't agree with the count. FLOPs say how much arithmetic there is; whether the

@@ -83,3 +83,5 @@ def captured(value: Any) -> Iterator[torch.Tensor]:
                     pass
             if hasattr(item, "__self__"):
                 stack.append(item.__self__)
+            if not isinstance(item, type):  # an object with __call__ holds its attributes
+                stack.extend(getattr(item, "__dict__", {}).values())
