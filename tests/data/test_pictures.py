@@ -41,8 +41,8 @@ def test_standardised_with_the_training_pixels_moments():
     assert torch.allclose(test.images, expected, atol=1e-5)
 
 
-@pytest.mark.skipif(not pictures.FASHION_FOLDER.is_dir(), reason="the full set is optional")
 def test_the_subset_is_the_first_of_each_class_of_the_full_set():
+    need(pictures.FASHION_FOLDER.is_dir(), "the Debian package dataset-fashion-mnist")
     train, test = fashion_mnist()
     for subset, full in zip((train, test), fashion_mnist(full=True), strict=True):
         count = len(subset) // 10

@@ -47,9 +47,7 @@ class Tokenizer:
         """The number of a special token."""
         if special not in self.special:
             known = ", ".join(self.special) or "none"
-            raise ValueError(
-                f"{special!r} is not a special token of this tokenizer: it has {known}"
-            )
+            raise ValueError(f"{special!r} is not one of the special tokens: {known}")
         return self.special.index(special)
 
     def save(self, path: str | Path) -> None:

@@ -1,0 +1,153 @@
+"""Your own pictures and texts, from folders: one sub-folder for each class.
+
+What can't be used is an error that names the file. With ``skip_unreadable=True`` it is left out
+instead, and the data set's ``skipped`` names it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from .dataset import Texts
+
+Listing = tuple[list[Path], torch.Tensor, tuple[str, ...]]
+
+
+def scan(
+    folder: str | Path,
+    kinds: Iterable[str],
+    classes: tuple[str, ...] | None = None,
+    labels: str | Path | None = None,
+) -> Listing:
+    """The files of ``folder`` whose names end in one of ``kinds``, their labels, the class names.
+
+    Without ``labels`` each sub-folder is a class, and the classes are in alphabetical order. With
+    it, a CSV file has a line "file,class" for each file, paths relative to ``folder``, and every
+    file must be in it.
+
+    Args:
+        classes: the class names to expect, such as those of the training set; anything else is an
+            error, and a class may have no file.
+
+    Raises:
+        FileNotFoundError: no such folder, or nothing in it.
+        ValueError: labels or classes that don't match; the message names the file or sub-folder.
+    """
+    folder, kinds = Path(folder), tuple(kinds)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    if labels is not None:
+        return _labelled(folder, kinds, classes, Path(labels))
+    found = {path.name: _files(path, kinds) for path in sorted(folder.iterdir()) if _visible(path)}
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} has no sub-folders: put the files of each class into a sub-folder of its "
+            f"name, or pass labels= a CSV file of lines 'file,class'"
+        )
+    if classes is None:
+        classes = tuple(found)
+    for name, files in found.items():
+        if name not in classes:
+            raise ValueError(
+                f"{folder / name} is not one of the classes {', '.join(classes)}: rename it, or "
+                f"move it away"
+            )
+        if not files:
+            raise FileNotFoundError(
+                f"{folder / name} has no file that ends in {', '.join(kinds)}: add some, or remove "
+                f"the sub-folder"
+            )
+    paths = [path for files in found.values() for path in files]
+    numbers = [classes.index(name) for name, files in found.items() for _ in files]
+    return paths, torch.tensor(numbers), classes
+
+
+def _labelled(
+    folder: Path, kinds: tuple[str, ...], classes: tuple[str, ...] | None, labels: Path
+) -> Listing:
+    rows: dict[str, str] = {}
+    for number, row in enumerate(csv.reader(read_text(labels).splitlines()), start=1):
+        if len(row) != 2:
+            raise ValueError(f"{labels}, line {number}: expected 'file,class', found {row}")
+        rows[row[0].strip()] = row[1].strip()
+    paths = _files(folder, kinds)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    if set(rows) - set(names):
+        missing = sorted(set(rows) - set(names))[0]
+        raise ValueError(f"{labels} labels {missing}, but {folder / missing} is not there")
+    unlabelled = next((name for name in names if name not in rows), None)
+    if unlabelled is not None:
+        raise ValueError(f"{folder / unlabelled} has no label: add a line for it to {labels}")
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no file that ends in {', '.join(kinds)}")
+    if classes is None:
+        classes = tuple(sorted(set(rows.values())))
+    for name in names:
+        if rows[name] not in classes:
+            raise ValueError(
+                f"{labels} labels {name} as {rows[name]!r}, expected one of {', '.join(classes)}"
+            )
+    return paths, torch.tensor([classes.index(rows[name]) for name in names]), classes
+
+
+def _visible(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _files(folder: Path, kinds: tuple[str, ...]) -> list[Path]:
+    """Every file below ``folder`` of one of ``kinds``, hidden ones left out, in order."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in kinds
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def read_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """The text of a file.
+
+    Raises:
+        ValueError: the file is not in that encoding; the message says from which line on.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not text in {encoding}: byte 0x{data[error.start]:02x} in line {line} "
+            f"can't be read; save it as {encoding}, or pass the encoding that it has"
+        ) from None
+
+
+def text_folder(
+    folder: str | Path,
+    encoding: str = "utf-8",
+    classes: tuple[str, ...] | None = None,
+    labels: str | Path | None = None,
+    skip_unreadable: bool = False,
+) -> Texts:
+    """The ``.txt`` files of ``folder``, one sub-folder for each class; see :func:`scan`.
+
+    Args:
+        skip_unreadable: leave out files that are not text in ``encoding``, and name them in
+            ``skipped``.
+    """
+    paths, numbers, classes = scan(folder, (".txt",), classes, labels)
+    texts, kept, skipped = [], [], []
+    for i, path in enumerate(paths):
+        try:
+            texts.append(read_text(path, encoding))
+            kept.append(i)
+        except ValueError:
+            if not skip_unreadable:
+                raise
+            skipped.append(str(path))
+    files = tuple(str(paths[i]) for i in kept)
+    return Texts(tuple(texts), numbers[kept], classes, None, files, tuple(skipped))
