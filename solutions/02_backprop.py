@@ -71,7 +71,6 @@ print(
 )
 print("classes:", ", ".join(train_set.classes))
 
-# %% name="picture-data"
 figure, axes = plt.subplots(2, 5, figsize=(7.5, 3.4))
 for label, axis in enumerate(axes.flat):
     example = (train_set.labels == label).nonzero()[0, 0]
@@ -145,7 +144,7 @@ print(
 )
 print(f"The gradient that passes through it: {4 * entries / 1e3:.1f} kB.")
 
-# %% [markdown] name="pullback"
+# %% [markdown] exercise="backprop.sigmoid"
 # So each operation comes with a function that does what the Jacobian would do, without the
 # Jacobian. It takes the gradient with respect to the operation's result and returns the gradient
 # with respect to each argument. It is called the operation's **pullback**, or vector-Jacobian
@@ -160,8 +159,7 @@ print(f"The gradient that passes through it: {4 * entries / 1e3:.1f} kB.")
 # argument. Look at what the pullback needs when it is called, much later: `x` and `y`. As long as
 # the pullback exists, those two tensors can't be freed. **What a pullback captures is what
 # training must remember.** The rest of this chapter follows from that sentence.
-
-# %% [markdown] exercise="backprop.sigmoid"
+#
 # ### Exercise: a pullback that remembers its result
 #
 # $\sigma(x) = 1 / (1 + e^{-x})$ squashes any number into $(0, 1)$. Write it with its pullback.
@@ -282,13 +280,12 @@ plt.show()
 for name, (error, step) in best.items():
     print(f"{name}: best error {error:.0e}, at a step near {step:.0e}")
 
-# %% [markdown] name="checking-after"
+# %% [markdown] exercise="backprop.numerical_gradient"
 # Each curve falls while the formula's own error shrinks, and rises when rounding takes over. With
 # machine precision $u$, the best two-sided step is near $u^{1/3}$ and the best error near
 # $u^{2/3}$. In float32 that leaves two or three digits less than the format holds, too few to tell
 # a subtle mistake from noise. So gradients are checked in float64, whatever you train in.
-
-# %% [markdown] exercise="backprop.numerical_gradient"
+#
 # ### Exercise: a numerical gradient
 #
 # Write the two-sided difference for a function `f` that maps a tensor to one number (a Python
@@ -321,15 +318,14 @@ def numerical_gradient(f, x, step=1e-6):
 # %% check="backprop.numerical_gradient"
 check("backprop.numerical_gradient", numerical_gradient)
 
-# %% [markdown] name="training"
+# %% [markdown] exercise="backprop.train"
 # ## Training, all seven steps
 #
 # The library's `loss.backward()` performs step 5: afterwards each parameter holds a gradient of
 # its own shape in `.grad`. Gradients are **added** to what `.grad` holds already. That is what
 # you want when a parameter is used twice, and a classic bug when you forget to clear it between
 # batches.
-
-# %% [markdown] exercise="backprop.train"
+#
 # ### Exercise: the loop
 #
 # Write steps 3 to 7. `batches` yields pairs `(x, y)`, `loss_of(x, y)` returns the loss as a
@@ -561,11 +557,10 @@ print(f"counted: {ratios[0]:.2f} with one hidden layer, {ratios[-1]:.2f} with {d
 ratio = clock["backprop.both"].median / clock["backprop.forward"].median - 1
 print(f"by the clock, one hidden layer: {ratio:.2f} ({clock['backprop.both'].label})")
 
-# %% [markdown] name="flops-after"
+# %% [markdown] name="memory"
 # The clock needn't agree with the count. FLOPs say how much arithmetic there is; whether the
 # arithmetic is what you wait for is another question, and chapter 1 gives you the instrument for it.
-
-# %% [markdown] name="memory"
+#
 # ## What backward remembers
 #
 # Between forward and backward the tape keeps what the pullbacks captured. `autograd.kept` looks
@@ -598,7 +593,7 @@ for batch in (64, 128, 256):
 # Move the controls. Commit to a number first, then compare.
 
 # %% name="experiment"
-lab.show("remembered")
+lab.remembered()
 
 # %% [markdown] exercise="backprop.account"
 # ### Exercise: the account
@@ -727,12 +722,11 @@ for name, trained in (
         f"keeps {size / 1e6:5.2f} MB for backward ({size / full_bytes:4.0%})"
     )
 
-# %% [markdown] name="claim-after"
+# %% [markdown] name="summary"
 # What counts is not how many parameters you train but how far back the gradient must travel.
 # Methods that train small adapters beside frozen weights save gradients and optimizer state.
 # They save few activations, unless the layers that they train sit near the end.
-
-# %% [markdown] name="summary"
+#
 # ## Summary
 #
 # - Reverse mode multiplies Jacobians from the loss backwards; pullbacks do it without the matrices.
