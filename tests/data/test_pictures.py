@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 import torch
+from needs import need
 from roofline.data import (
     cats_and_dogs,
     digits,
