@@ -67,7 +67,7 @@ class Call:
                 raise TypeError
             return replace(self, value=self.value[index], gave_back="")
         except (TypeError, LookupError):
-            wanted = f"{index + 1} values or more" if isinstance(index, int) else f"{index!r} in it"
+            wanted = _at_least(index)
             fault = f"returned {describe(self.value)}, expected {wanted}"
             return replace(self, status=RAISED, value=None, fault=fault, gave_back="")
 
@@ -189,6 +189,12 @@ def _explain(result: Call, error: BaseException, session: Session) -> None:
         result.status, result.fault = BLANK, "is not attempted yet"
     else:
         result.status, result.fault = RAISED, f"raised {message_of(error)}"
+
+
+def _at_least(index: int | str) -> str:
+    if not isinstance(index, int):
+        return f"{index!r} in it"
+    return f"at least {index + 1} value{'s' if index else ''}"
 
 
 def describe(value: Any) -> str:

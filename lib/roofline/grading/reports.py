@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 from roofline.grading.display import show
 from roofline.grading.records import Done, done
@@ -57,3 +58,46 @@ def state(row: Done) -> tuple[str, str]:
     if row.best == row.exercise.points:
         return "✓", "done"
     return ("◐", "in part") if row.best else ("✗", "tried")
+
+
+def as_dict(found: dict[str, list[Done]], damaged: int) -> dict[str, Any]:
+    """Plain data, for JSON."""
+    return {
+        "chapters": {
+            chapter: [
+                {
+                    "exercise": row.exercise.id,
+                    "title": row.exercise.title,
+                    "best": row.best,
+                    "points": row.exercise.points,
+                    "attempts": row.attempts,
+                    "last": row.last,
+                }
+                for row in rows
+            ]
+            for chapter, rows in found.items()
+        },
+        "damaged_lines": damaged,
+    }
+
+
+def print_table(found: dict[str, list[Done]], damaged: int) -> None:
+    """Print what was done in all chapters, one line for each exercise."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("chapter", "exercise", "best", "attempts", "last time", "", box=None)
+    for chapter, rows in found.items():
+        for row in rows:
+            sign, word = state(row)
+            points = f"{number(row.best)} of {number(row.exercise.points)}"
+            when = row.last.replace("T", " ")[:16]
+            title = f"{row.exercise.title} ({row.exercise.id})"
+            table.add_row(chapter, title, points, str(row.attempts), when, f"{sign} {word}")
+    console = Console()
+    console.print(table)
+    every = [row for rows in found.values() for row in rows]
+    best, possible = sum(r.best for r in every), sum(r.exercise.points for r in every)
+    console.print(f"{number(best)} of {number(possible)} points")
+    if damaged:
+        console.print(f"note: {damaged} damaged lines of the progress file were passed over")

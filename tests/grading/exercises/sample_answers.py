@@ -23,7 +23,7 @@ def forgets_to_transpose(x, w, b):
     return x @ w.T + b, lambda dy: (dy @ w, x.T @ dy, dy.sum(0))
 
 
-@wrong("sample.linear", loses=["result", *GRADIENTS], hint="expected 1 values or more")
+@wrong("sample.linear", loses=["result", *GRADIENTS], hint="at least 1 value")
 def returns_no_pullback(x, w, b):
     return x @ w.T + b
 

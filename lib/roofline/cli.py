@@ -1,0 +1,88 @@
+"""The command ``roofline``. Thin: each command calls a function of the room that it is about.
+
+Imports stand inside the commands, so that ``roofline --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="roofline",
+    help="Under the Roofline: deep learning, on the hardware that you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def roofline() -> None:
+    """Keeps commands by their names, however few there are."""
+
+
+@app.command()
+def check(
+    chapter: Annotated[str, typer.Argument(help="02_backprop, backprop, or a notebook's path.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Run all checks of a notebook. Exit code 0: every point earned; 1: not; 2: it couldn't run."""
+    from rich.progress import Progress
+
+    from roofline.grading import notebook, table
+
+    try:
+        path = notebook.locate(chapter)
+        from rich.console import Console
+
+        with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+            task = bar.add_task(f"running {path.name}", total=None)
+            report = notebook.run(path, lambda done, of: bar.update(task, completed=done, total=of))
+    except notebook.NotRun as error:
+        _stop(str(error))
+    if as_json:
+        print(json.dumps(report.as_dict(), indent=1))
+    else:
+        for result in report.results:
+            print(table.text(result) + "\n")
+        for line in report.errors:
+            print(f"error: {line}")
+        print(f"{path.stem}: {table.number(report.earned)} of {table.number(report.points)} points")
+    complete = report.results and report.earned == report.points and not report.errors
+    raise typer.Exit(0 if complete else 1)
+
+
+@app.command()
+def progress(
+    chapter: Annotated[str | None, typer.Argument(help="One chapter; all by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """What is done: exercises, best points, attempts. Read from a file on this machine."""
+    from roofline.grading import records, reports
+
+    found, damaged = records.done(chapter)
+    if as_json:
+        print(json.dumps(reports.as_dict(found, damaged), indent=1))
+    elif not any(found.values()):
+        _stop(f"there are no exercises in {chapter or 'any chapter'}")
+    else:
+        reports.print_table(found, damaged)
+
+
+def _stop(message: str) -> None:
+    """End with one line about what went wrong."""
+    print(message, file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
