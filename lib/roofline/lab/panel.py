@@ -90,7 +90,8 @@ class Panel:
         self.widget = ipywidgets.VBox(model_id=f"roofline-lab-{experiment.name}-{next(_shown)}")
         self.widget.add_class("roofline-lab")
         self.line.add_class("roofline-lab-line")
-        self.predicted = predictions.recall(experiment.name)
+        self.asked = _asked(experiment, self.settings())
+        self.predicted = predictions.recall(self.asked)
         if self.predicted is None:
             self._ask()
         else:
@@ -104,7 +105,7 @@ class Panel:
     def settings(self) -> dict[str, Any]:
         return {name: widget.value for name, widget in self.sliders.items()}
 
-    def commit(self, typed: str) -> None:
+    def commit(self, typed: str) -> str:
         """Keep the learner's prediction, then show the picture; refuses what isn't a number."""
         try:
             number = float(typed.replace(",", "."))
@@ -115,9 +116,10 @@ class Panel:
                 f"{typed!r} is not a number above 0: type one such as 1.5, "
                 f"in {self.experiment.question.unit}"
             )
-        predictions.keep(self.experiment.name, number, self.experiment.question.unit)
+        problem = predictions.keep(self.asked, number)
         self.predicted = number
         self._open()
+        return problem
 
     def redraw(self) -> None:
         """Compute, draw, and say it again; the line of text comes last."""
@@ -160,7 +162,6 @@ class Panel:
         reckoning = _reckoning(self.predicted, first.truth(self.result), first.unit, first.kind)
         for widget in self.sliders.values():
             widget.observe(lambda _: self.redraw(), names="value")
-        self.notice.value = ""
         row = ipywidgets.Layout(flex_flow="row wrap")
         self._show()
         self.widget.children = (
@@ -181,12 +182,22 @@ class Panel:
         self.picture.value = style.png(figure)
         self.line.value = _paragraph(line)
 
-    def _told(self, action: Callable[[], str | None]) -> None:
+    def _told(self, action: Callable[[], str]) -> None:
         """Do it, and tell what came of it where the learner looks."""
         try:
-            self.notice.value = _paragraph(action() or "")
+            self.notice.value = _paragraph(action())
         except ControlError as problem:
             self.notice.value = _paragraph(str(problem))
+
+
+def _asked(experiment: Experiment, first: dict[str, Any]) -> str:
+    """What the prediction is kept under: another first setting is another question."""
+    moved = [
+        f"{name}={first[name]!r}"
+        for name, control in experiment.controls.items()
+        if first[name] != control.default
+    ]
+    return f"lab.{experiment.name}" + (f"({', '.join(moved)})" if moved else "")
 
 
 def _reckoning(predicted: float | None, truth: float, unit: str, kind: str) -> str:
@@ -200,4 +211,6 @@ def _reckoning(predicted: float | None, truth: float, unit: str, kind: str) -> s
 
 def _paragraph(text: str) -> str:
     """Text that a screen reader speaks when it changes."""
+    if not text:
+        return ""
     return f'<p role="status" aria-live="polite" style="margin:2px 0">{html.escape(text)}</p>'

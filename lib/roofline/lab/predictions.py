@@ -1,13 +1,19 @@
-"""A learner's predictions, kept with their other results where those are kept."""
+"""A learner's predictions, kept beside the results of their checks.
+
+``predict("lab.remembered", 1.5)`` in a cell of a chapter answers the same question as the field of
+the experiment, which is then not asked again.
+"""
 
 from __future__ import annotations
 
-_kept: dict[str, float] = {}
+from roofline.grading import prediction, records
 
 
-def recall(name: str) -> float | None:
-    return _kept.get(name)
+def recall(question: str) -> float | None:
+    """The first number that was predicted, or None."""
+    return prediction(question)
 
 
-def keep(name: str, value: float, unit: str) -> None:
-    _kept[name] = value
+def keep(question: str, number: float) -> str:
+    """Keep a prediction. Why it lasts only as long as this kernel, or an empty string."""
+    return records.keep({"kind": "prediction", "name": question, "value": number})

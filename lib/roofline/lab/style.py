@@ -37,9 +37,9 @@ GRID = "#D9D9D9"
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
 """The order in which a plot uses the colours; yellow is left out, it is too pale for a line."""
 
-MODELLED = {"color": BLUE, "linestyle": "-", "linewidth": 2.0}
+MODELLED: dict[str, Any] = {"color": BLUE, "linestyle": "-", "linewidth": 2.0}
 """How a line computed from a formula looks, in every picture."""
-MEASURED = {"color": BLACK, "linestyle": "none", "marker": "o", "markersize": 4.5}
+MEASURED: dict[str, Any] = {"color": BLACK, "linestyle": "none", "marker": "o", "markersize": 4.5}
 """How points that were counted or timed look, in every picture."""
 
 _SETTINGS: Any = {
