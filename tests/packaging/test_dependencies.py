@@ -68,7 +68,7 @@ def test_a_chapter_needs_only_what_a_learner_has() -> None:
 
 
 def test_every_import_of_the_tests_is_a_declared_dependency() -> None:
-    own = {path.stem for path in sources("tests")}
+    own = {name for path in sources("tests") for name in (path.stem, path.parent.name)}
     used = set().union(*map(imported, sources("tests")))
     assert used - own <= set(DEVELOPER)
 
