@@ -19,7 +19,7 @@ def attention(
     causal: bool = False,
     scale: float | None = None,
 ) -> Result:
-    """``softmax(q k^T / sqrt(d)) v``: each query takes a mean of the values, by its match with keys.
+    """``softmax(q k^T / sqrt(d)) v``: each query takes a mean of values, by its match with keys.
 
     Args:
         q: (..., heads, t, d).

@@ -130,7 +130,7 @@ def windows(
     ]
     if min(out) < 1:
         raise ValueError(
-            f"a window of {list(kernel)} does not fit into {list(x.shape[-dims:])} (padding included)"
+            f"a window of {list(kernel)} doesn't fit into {list(x.shape[-dims:])}, padding included"
         )
     steps = x.stride()[-dims:]
     return x.as_strided(

@@ -7,8 +7,7 @@ more pass over memory; a :class:`Deferred` one is written, or added, straight in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -50,6 +49,33 @@ class Deferred:
             self.write(node.grad, 1)
         else:
             node.grad = node.own = node.grad + self.value()
+
+
+class Part(Deferred):
+    """The gradient of one of several results: the node of all of them collects a list."""
+
+    __slots__ = ("grad", "place", "count")
+
+    def __init__(self, grad: torch.Tensor, place: int, count: int):
+        self.grad, self.place, self.count = grad, place, count
+
+    def give(self, node: Any) -> None:
+        if node.grad is None:
+            node.grad = [None] * self.count
+        node.grad[self.place] = self.grad
+
+
+def window(grad: torch.Tensor, shape: Sequence[int], index: Any) -> Deferred:
+    """Zeros of ``shape`` with ``grad`` at ``index``, a basic index."""
+
+    def write(out: torch.Tensor, keep: int) -> None:
+        if keep:
+            out[index] += grad
+        else:
+            out.zero_()
+            out[index] = grad
+
+    return Deferred(shape, grad, write)
 
 
 def product(left: torch.Tensor, right: torch.Tensor, shape: Sequence[int]) -> Deferred:

@@ -48,16 +48,19 @@ def binary(function: Callable[..., Result]) -> Callable[[Operand, Operand], Tens
         z, pullback = function(x, y, x_node, y_node)
         if x_node is None or y_node is None or x.shape != y.shape or x.dtype is not y.dtype:
             pullback = fitted(pullback, fit(x, x_node, z), fit(y, y_node, z))
+        depth = 0 if x_node is None else x_node.depth
+        if y_node is not None and y_node.depth > depth:
+            depth = y_node.depth
         out = new(Tensor)
         out.data = z
-        out.node = Node(pullback, (x_node, y_node), name)
+        out.node = Node(pullback, (x_node, y_node), name, depth + 1)
         return out
 
     return recorded
 
 
 def fit(x: Any, node: Node | None, z: torch.Tensor) -> tuple[torch.Size, torch.dtype] | None:
-    """Shape and dtype that a gradient like ``z`` is to be brought to for ``x``, None for no change."""
+    """Shape and dtype to bring a gradient like ``z`` to for ``x``, None for no change."""
     if node is None or (x.shape == z.shape and x.dtype is z.dtype):
         return None
     return x.shape, x.dtype

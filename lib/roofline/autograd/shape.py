@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from .deferred import window
 from .elementwise import Result, sum_to
 from .tape import Tensor, op
 
@@ -49,19 +49,14 @@ def getitem(x: torch.Tensor, index: Any) -> Result:
     """
     shape = x.shape
     parts = index if isinstance(index, tuple) else (index,)
-    basic = all(i is None or i is Ellipsis or isinstance(i, int | slice) for i in parts)
+    if all(i is None or i is Ellipsis or isinstance(i, int | slice) for i in parts):
+        return x[index], lambda dy: (window(dy, shape, index),)
 
     def pullback(dy: torch.Tensor) -> tuple:
         dx = dy.new_zeros(shape)
-        if basic:
-            dx[index] = dy
-        else:
-            at = tuple([torch.as_tensor(i) if isinstance(i, list) else i for i in parts])
-            if all(isinstance(i, torch.Tensor) for i in at):
-                dx.index_put_(at, dy, accumulate=True)
-            else:  # slices among positions: number the elements, then add by number
-                places = torch.arange(dx.numel(), device=dx.device).view(shape)[index]
-                dx.view(-1).index_add_(0, places.reshape(-1), dy.reshape(-1))
+        # Number the elements, pick as before, and add by number.
+        places = torch.arange(dx.numel(), device=dx.device).view(shape)[index]
+        dx.view(-1).index_add_(0, places.reshape(-1), dy.reshape(-1))
         return (dx,)
 
     return x[index], pullback
@@ -88,37 +83,35 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return _stack(*tensors, dim=dim)
 
 
-def split(x: Tensor, size: int | Sequence[int], dim: int = 0) -> list[Tensor]:
+@op
+def split(x: torch.Tensor, size: int | Sequence[int], dim: int = 0) -> tuple:
     """Cut along ``dim`` into pieces of ``size`` (the last may be smaller) or of the sizes given."""
-    length = x.shape[dim]
-    if isinstance(size, int):
-        sizes: Sequence[int] = [min(size, length - at) for at in range(0, length, size)]
-    else:
-        sizes = size
-    ends = list(itertools.accumulate(sizes))
-    if sum(sizes) != length:
-        raise ValueError(f"split sizes {list(sizes)} add up to {sum(sizes)}, not {length}")
-    return [narrow(x, dim, end - n, n) for n, end in zip(sizes, ends, strict=True)]
+    pieces = x.split(size, dim)
+    shapes = [piece.shape for piece in pieces]
+
+    def pullback(grads: list) -> tuple:
+        like = next(grad for grad in grads if grad is not None)
+        whole = [
+            like.new_zeros(shape) if grad is None else grad
+            for grad, shape in zip(grads, shapes, strict=True)
+        ]
+        return (torch.cat(whole, dim),)
+
+    return pieces, pullback
 
 
 @op
 def narrow(x: torch.Tensor, dim: int, start: int, length: int) -> Result:
     """``length`` entries of ``x`` along ``dim`` from ``start`` on; a view."""
-    shape = x.shape
-
-    def pullback(dy: torch.Tensor) -> tuple:
-        dx = dy.new_zeros(shape)
-        dx.narrow(dim, start, length).copy_(dy)
-        return (dx,)
-
-    return x.narrow(dim, start, length), pullback
+    shape, index = x.shape, (slice(None),) * (dim % x.dim()) + (slice(start, start + length),)
+    return x[index], lambda dy: (window(dy, shape, index),)
 
 
 @op
 def pad(x: torch.Tensor, widths: Sequence[int], value: float = 0.0) -> Result:
-    """``x`` with a border of ``value``: (left, right) of the last dimension, then of the one before.
+    """``x`` with a border of ``value``, (before, after) for the last dimension first.
 
-    The same order as torch.nn.functional.pad; widths are not negative.
+    The order is that of torch.nn.functional.pad; widths are not negative.
     """
     shape = list(x.shape)
     inner = [slice(None)] * x.dim()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .deferred import Deferred
+from .deferred import Deferred, Part
 
 if TYPE_CHECKING:
     from .methods import Methods
@@ -44,28 +43,32 @@ class Node:
     ``grad`` collects the gradient of the loss with respect to this value, or is None.
     ``pullback`` maps ``grad`` to the parents' gradients; a leaf has none.
     ``parents`` are the nodes of the arguments, None where an argument needs no gradient.
-    ``number`` counts nodes in the order of their making, which is a topological order.
+    ``depth`` is one more than the greatest of the parents', 0 for a leaf.
     ``name`` is the operation and ``layer`` the layer that called it, for reports.
     ``own`` is ``grad`` if nothing else refers to that tensor, so that it can be added to in place.
     ``home`` is where a leaf's gradient should be written, such as its piece of a flat buffer.
     """
 
-    __slots__ = ("grad", "pullback", "parents", "number", "name", "layer", "own", "home")
+    __slots__ = ("grad", "pullback", "parents", "depth", "name", "layer", "own", "home")
 
     def __init__(
-        self, pullback: Pullback | None = None, parents: Sequence[Node | None] = (), name: str = ""
+        self,
+        pullback: Pullback | None = None,
+        parents: Sequence[Node | None] = (),
+        name: str = "leaf",
+        depth: int = 0,
     ):
         self.grad: torch.Tensor | None = None
         self.pullback = pullback
         self.parents = parents
-        self.number = next(_numbers)
-        self.name = name or "leaf"
+        self.depth = depth
+        self.name = name
         self.layer = _tape.layer
         self.own: torch.Tensor | None = None
         self.home: torch.Tensor | None = None
 
     def __repr__(self) -> str:
-        return f"Node({self.number}, {self.name!r}, layer={self.layer!r})"
+        return f"Node({self.name!r}, depth={self.depth}, layer={self.layer!r})"
 
 
 class _Tape:
@@ -79,7 +82,6 @@ class _Tape:
 
 
 _tape = _Tape()
-_numbers = itertools.count()
 
 
 class Tensor(Methods):
@@ -116,13 +118,16 @@ class Tensor(Methods):
         backward(self, grad)
 
 
-def op(function: Callable[..., tuple[torch.Tensor, Pullback]]) -> Callable[..., Tensor]:
+def op(function: Callable[..., tuple[Any, Callable]]) -> Callable[..., Any]:
     """Lift ``function``, which returns a result and its pullback, to Tensors, and record its calls.
 
     Any argument may be a Tensor. The pullback returns one gradient for each argument in order,
     None where there is none to give; it may leave out the last ones if they are no Tensors. A
     function with a keyword-only parameter ``needs`` is told which of its arguments need a
     gradient, so that it can neither compute nor capture anything for the others.
+
+    A function may return a tuple of results. Its pullback then takes a list with the gradient of
+    each one, None for those that the loss doesn't depend on.
     """
     name = function.__name__
     parameters = inspect.signature(function).parameters
@@ -130,29 +135,44 @@ def op(function: Callable[..., tuple[torch.Tensor, Pullback]]) -> Callable[..., 
     defaults = {p.name: p.default for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD}
 
     @functools.wraps(function)
-    def recorded(*args: Any, **options: Any) -> Tensor:
+    def recorded(*args: Any, **options: Any) -> Any:
         if options:
             args = _positioned(args, options, defaults)
         values: list[Any] = []
         parents: list[Node | None] = []
+        depth = -1
         for argument in args:
             if isinstance(argument, Tensor):
                 values.append(argument.data)
-                parents.append(argument.node)
+                node = argument.node
+                parents.append(node)
+                if node is not None and node.depth > depth:
+                    depth = node.depth
             else:
                 values.append(argument)
                 parents.append(None)
-        on_tape = _tape.recording and any(parents)
+        on_tape = depth >= 0 and _tape.recording
         if asks:
             missing = [None] * (len(defaults) - len(parents))
             options["needs"] = parents + missing if on_tape else [None] * len(defaults)
         result, pullback = function(*values, **options)
+        node = Node(pullback, parents, name, depth + 1) if on_tape else None
+        if isinstance(result, tuple):
+            return [_part(part, i, len(result), node) for i, part in enumerate(result)]
         out = Tensor(result)
-        if on_tape:
-            out.node = Node(pullback, parents, name)
+        out.node = node
         return out
 
     return recorded
+
+
+def _part(result: torch.Tensor, place: int, count: int, node: Node | None) -> Tensor:
+    """One of the ``count`` results of ``node``: its gradient has its place in ``node``'s list."""
+    out = Tensor(result)
+    if node is not None:
+        name = f"{node.name}[{place}]"
+        out.node = Node(lambda grad: (Part(grad, place, count),), (node,), name, node.depth + 1)
+    return out
 
 
 def _positioned(args: tuple, options: dict[str, Any], defaults: dict[str, Any]) -> tuple:
@@ -166,17 +186,21 @@ def _positioned(args: tuple, options: dict[str, Any], defaults: dict[str, Any]) 
 
 
 def tape(output: Tensor) -> list[Node]:
-    """Every node that ``output`` depends on, oldest first; ``output``'s own node is the last."""
+    """Every node that ``output`` depends on, oldest first; ``output``'s own node is the last.
+
+    A node is deeper than its parents, so to sort by depth is to sort by dependence.
+    """
     if output.node is None:
         raise ValueError("nothing was recorded: no argument of this value has requires_grad=True")
-    found = {output.node}
-    stack = [output.node]
+    nodes, found, stack = [output.node], {output.node}, [output.node]
     while stack:
         for parent in stack.pop().parents:
             if parent is not None and parent not in found:
                 found.add(parent)
+                nodes.append(parent)
                 stack.append(parent)
-    return sorted(found, key=operator.attrgetter("number"))
+    nodes.sort(key=operator.attrgetter("depth"))
+    return nodes
 
 
 def backward(output: Tensor, grad: torch.Tensor | None = None) -> None:
@@ -220,11 +244,11 @@ def _walk(nodes: list[Node]) -> None:
         gradients = pullback(grad)
         if type(gradients) is not tuple or len(gradients) < len(node.parents):
             _check(gradients, node)
-        for parent, gradient in zip(node.parents, gradients):
+        for parent, gradient in zip(node.parents, gradients):  # noqa: B905 (time)
             if parent is None or gradient is None:
                 continue
             sum_so_far = parent.grad
-            if type(gradient) is Deferred:
+            if isinstance(gradient, Deferred):
                 gradient.give(parent)
             elif sum_so_far is None:
                 parent.grad = gradient
