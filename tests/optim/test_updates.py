@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from devices import DEVICES, float_type
+from roofline import nn
 from roofline.nn import Parameter
-from roofline.optim import SGD, Adam, AdamW
+from roofline.optim import SGD, Adam, AdamW, clip_grad_norm_
 
 SHAPES = [(3, 4), (4,), (2, 3, 5), (1,), (33,)]
 
@@ -123,6 +125,30 @@ def test_one_buffer_for_each_dtype() -> None:
     for parameter in parameters:
         assert parameter.data.dtype == parameter.grad.dtype
         assert torch.equal(parameter.data, torch.full_like(parameter.data, 0.75))
+
+
+def test_a_walk_writes_gradients_into_the_buffer_and_adds_to_them_there() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    twin = copy.deepcopy(model)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    x = torch.randn(5, 3)
+    for _ in range(2):
+        for _ in range(2):  # gradients of two batches add up
+            model(x).sum().backward()
+            twin(x).sum().backward()
+        clip_grad_norm_(model.parameters(), 0.1)
+        clip_grad_norm_(twin.parameters(), 0.1)
+        optimizer.step()
+        for parameter, other in zip(model.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, other.grad)
+            other.data -= 0.1 * other.grad
+            torch.testing.assert_close(parameter.data, other.data)
+        optimizer.zero_grad()
+        twin.zero_grad()
+    homes = {view.data_ptr() for view in optimizer.flats[0].grads}
+    model(x).sum().backward()
+    assert model[0].weight.grad.data_ptr() in homes  # a matrix product's result went straight home
 
 
 def test_values_and_gradients_are_views_of_one_buffer() -> None:

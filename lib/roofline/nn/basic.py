@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -160,7 +161,13 @@ def activation(kind: Any) -> Any:
     """The function that ``kind`` names ("relu", "gelu", ...), or ``kind`` if it is one."""
     if callable(kind):
         return kind
-    known = {"relu": autograd.relu, "gelu": autograd.gelu, "silu": autograd.silu}
+    known = {
+        "relu": autograd.relu,
+        "gelu": autograd.gelu,
+        "gelu_tanh": functools.partial(autograd.gelu, approximate="tanh"),
+        "silu": autograd.silu,
+        "tanh": autograd.tanh,
+    }
     if kind not in known:
         raise ValueError(f"activation is one of {', '.join(known)} or a function, got {kind!r}")
     return known[kind]

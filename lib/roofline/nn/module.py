@@ -193,8 +193,10 @@ class Module:
 
         for parameter in self.parameters():
             parameter.data = moved(parameter.data)
-            if parameter.grad is not None:
-                parameter.grad = moved(parameter.grad)
+            if parameter.node is not None:
+                parameter.node.home = None
+                if parameter.grad is not None:
+                    parameter.grad = moved(parameter.grad)
         for module in self.modules():
             for name in module._buffers:
                 setattr(module, name, moved(getattr(module, name)))

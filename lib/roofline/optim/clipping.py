@@ -23,9 +23,12 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> torch.Tens
     norms = torch._foreach_norm([grad for _, grad in given])
     norm = torch.stack([n.to(norms[0].device, norms[0].dtype) for n in norms]).norm()
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    # Not in place: the slots of two parameters may share one tensor (a sum gives both the same).
     for parameter, grad in given:
-        parameter.grad = grad * factor.to(grad.device, grad.dtype)
+        scale = factor.to(grad.device, grad.dtype)
+        if parameter.node is not None and grad is parameter.node.own:
+            grad.mul_(scale)
+        else:  # not in place: the slots of two parameters may share one tensor
+            parameter.grad = grad * scale
     return norm
 
 

@@ -38,8 +38,10 @@ class FlatParameters:
         self.state = {slot: torch.zeros_like(self.data) for slot in slots}
         self.values = self.views(self.data)
         self.grads = self.views(self.grad)
-        for parameter, value in zip(parameters, self.values, strict=True):
+        for parameter, value, grad in zip(parameters, self.values, self.grads, strict=True):
             parameter.data = value.copy_(parameter.data)
+            if parameter.node is not None:
+                parameter.node.home = grad  # a backward walk writes there at once where it can
 
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """The piece of ``flat`` that belongs to each parameter, in the parameter's shape."""
@@ -63,20 +65,27 @@ class FlatParameters:
                 continue
             indices = list(run)
             first, last = indices[0], indices[-1] + 1
-            for parameter, value in zip(
-                self.parameters[first:last], self.values[first:last], strict=True
-            ):
-                if parameter.data is not value:
-                    raise RuntimeError(
-                        "a parameter's storage was replaced after the optimizer was built: call "
-                        "model.to(...) first and build the optimizer after it"
-                    )
-            views = self.grads[first:last]
-            torch._foreach_copy_(views, [p.grad for p in self.parameters[first:last]])
-            for parameter, view in zip(self.parameters[first:last], views, strict=True):
-                parameter.grad = view
+            self._gather(first, last)
             self.steps[first:last] = [step + 1] * (last - first)
             yield slice(self.starts[first], self.starts[last]), step + 1
+
+    def _gather(self, first: int, last: int) -> None:
+        """Bring the gradients that were not written into the buffer there."""
+        elsewhere, places = [], []
+        for index in range(first, last):
+            parameter, view = self.parameters[index], self.grads[index]
+            if parameter.data is not self.values[index]:
+                raise RuntimeError(
+                    "a parameter's storage was replaced after the optimizer was built: call "
+                    "model.to(...) first and build the optimizer after it"
+                )
+            node = parameter.node
+            if node is not None and node.grad is not None and node.grad is not view:
+                elsewhere.append(node.grad)
+                places.append(view)
+                node.grad = node.own = view
+        if places:
+            torch._foreach_copy_(places, elsewhere)
 
 
 class Optimizer:

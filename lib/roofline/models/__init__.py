@@ -1,0 +1,15 @@
+"""The models of the chapters, one file a family."""
+
+from .bert import BERT, mask_tokens
+from .convolutional import LeNet, TwoConvNet
+from .gpt import GPT
+from .mlp import MLP
+from .resnet import ResidualBlock, ResNet
+from .sampling import sample
+from .transformers import EncoderDecoder, TransformerClassifier
+
+# fmt: off
+__all__ = [
+    "BERT", "GPT", "MLP", "EncoderDecoder", "LeNet", "ResNet", "ResidualBlock",
+    "TransformerClassifier", "TwoConvNet", "mask_tokens", "sample",
+]
