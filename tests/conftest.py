@@ -7,6 +7,9 @@ from collections.abc import Generator
 
 import pytest
 
+# What is asked of every notebook that nbval runs.
+pytest_plugins = ["notebooks.nbval_checks"]
+
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Where CI is set, a skip is a hole in the proof: turn it into a failure that says so."""
