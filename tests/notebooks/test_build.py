@@ -15,7 +15,6 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from roofline.classroom import build
 from roofline.classroom.execute import Run
-from roofline.classroom.settle import WIDGET
 
 SOURCE = Path("solutions", "90_sample.py")
 SOLUTION, RELEASE = build.solution_path("90_sample"), build.release_path("90_sample")
@@ -105,8 +104,9 @@ def test_notebooks_are_free_of_the_machine_and_the_hour(built_course: Path) -> N
 
 def test_saved_outputs_need_no_kernel(built_course: Path) -> None:
     found = cells(built_course, SOLUTION)
-    [bundle] = found["experiment"].outputs
-    assert WIDGET not in bundle.data and set(bundle.data) == {"image/png", "text/plain"}
+    picture, text = found["experiment"].outputs
+    assert set(picture.data) == {"image/png"}
+    assert text.data == {"text/plain": "batch 64: the tape keeps 3 MB"}
     [printed] = found["measured"].outputs
     assert printed.name == "stdout", "the progress bar must be gone"
 
@@ -245,7 +245,7 @@ def test_the_export_reads_without_a_network(built_course: Path) -> None:
         [output] = [o for o in found[name].outputs if "image/png" in o.data]
         start = "".join(output.data["image/png"].split())[:60]
         assert f"data:image/png;base64,{start}" in page
-    assert "batch 64: the tape keeps 3 MB" in page
+    assert "<pre>batch 64: the tape keeps 3 MB</pre>" in page
     fetched = re.findall(r'<(?:img|link|iframe|source|object)\b[^>]*?(?:src|href)="([^"]+)"', page)
     assert fetched, "the page must hold pictures"
     assert [address for address in fetched if not address.startswith("data:")] == []

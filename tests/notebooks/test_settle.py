@@ -39,14 +39,14 @@ BAR = "train:  40%|████      | 4/10 [00:01<00:02,  2.50it/s]"
 
 def test_a_bundle_keeps_the_picture_and_the_text_but_not_the_widget() -> None:
     data = {WIDGET: {"model_id": "8d3f"}, "image/png": png(GREY), "text/plain": "batch 64: 3 MB"}
-    [output] = kept([shown(**data)])
-    assert set(output.data) == {"image/png", "text/plain"}
-    assert output.metadata["image/png"]["alt"] == "batch 64: 3 MB"
+    picture, text = kept([shown(**data)])
+    assert picture.data == {"image/png": data["image/png"]}
+    assert text.data == {"text/plain": "batch 64: 3 MB"}
 
 
 def test_a_figures_own_text_describes_nothing() -> None:
-    [output] = kept([shown(**{"image/png": png(GREY), "text/plain": "<Figure size 640x480>"})])
-    assert not output.metadata
+    figure = shown(**{"image/png": png(GREY), "text/plain": "<Figure size 640x480>"})
+    assert kept([figure]) == [figure]
 
 
 def test_progress_bars_are_dropped_as_widgets_and_as_text() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -101,12 +102,13 @@ def execute(
         timeout=CELL_LIMIT,
         record_timing=False,
         store_widget_state=False,
-        on_cell_executed=lambda **_: on_cell(),
+        on_cell_executed=lambda cell_index, **_: cell_index < len(notebook.cells) and on_cell(),
     )
     start = time.perf_counter()
     with environment() as env, tempfile.TemporaryDirectory(prefix="roofline-") as folder:
         try:
-            client.execute(env=env, cwd=folder)
+            # The kernel's own stderr is its log; what cells write there is an output.
+            client.execute(env=env, cwd=folder, stderr=subprocess.DEVNULL)
         except CellExecutionError as error:
             cell = next(c for c in executed.cells if c.cell_type == "code" and _failed(c))
             raise CellError(

@@ -36,18 +36,12 @@ def release(notebooks: dict[str, NotebookNode], root: Path) -> dict[str, Noteboo
         here = Path(folder).resolve()
         for chapter, notebook in notebooks.items():
             write(notebook, here / "solutions" / chapter / f"{chapter}.ipynb")
-        config.merge(
-            {
-                "CourseDirectory": {
-                    "root": str(here),
-                    "source_directory": "solutions",
-                    "release_directory": "chapters",
-                    "assignment_id": "*",
-                },
-                "GenerateAssignment": {"no_database": True},
-                "SaveCells": {"enabled": False},
-            }
-        )
+        config.CourseDirectory.root = str(here)
+        config.CourseDirectory.source_directory = "solutions"
+        config.CourseDirectory.release_directory = "chapters"
+        config.CourseDirectory.assignment_id = "*"
+        config.GenerateAssignment.no_database = True
+        config.SaveCells.enabled = False
         coursedir = CourseDirectory(config=config)
         converter = GenerateAssignment(coursedir=coursedir, config=config)
         # A logger of our own: nbgrader reports each file, and its errors come with tracebacks.

@@ -1,11 +1,12 @@
 """The form in which outputs are kept, and when new outputs are the same as the committed ones.
 
 **Kept form.** An experiment shows a widget, a picture and a line of text in one bundle. The widget
-needs a kernel, and its id is new each time, so the saved notebook keeps the picture and the text;
-the text is the picture's alternative text too. Progress bars are for those who wait: they are
-dropped. Stream chunks are joined, and a line that was overwritten by carriage returns is kept as it
-ended. What can't be kept is a :func:`problem`: an error, anything on stderr, a widget without a
-picture, an address or a path of this machine.
+needs a kernel, and its id is new each time, so the saved notebook keeps the picture, and after it
+the text as an output of its own: of one bundle JupyterLab, nbconvert and GitHub show the picture
+alone. Progress bars are for those who wait: they are dropped. Stream chunks are joined, and a line
+that was overwritten by carriage returns is kept as it ended. What can't be kept is a
+:func:`problem`: an error, anything on stderr, a widget without a picture, an address or a path of
+this machine.
 
 **The same.** Processors differ in the last digits of a sum. So that a rebuild changes nothing,
 committed outputs stay, byte for byte, where the new ones are the same:
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TEXT_TOLERANCE = 1e-3
@@ -55,10 +57,7 @@ def kept(outputs: list[NotebookNode]) -> list[NotebookNode]:
         elif output.output_type in ("display_data", "execute_result"):
             if WIDGET in output.data and _is_bar(output.data.get("text/plain", "")):
                 continue
-            if "image/png" in output.data:
-                output.data.pop(WIDGET, None)
-                _describe(output)
-            result.append(output)
+            result += _picture_and_text(output) if "image/png" in output.data else [output]
         else:
             result.append(output)
     for output in result:
@@ -75,11 +74,14 @@ def _without_bars(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not _is_bar(line.strip()))
 
 
-def _describe(output: NotebookNode) -> None:
-    """Give a picture its text as alternative text, which nbconvert hands on."""
+def _picture_and_text(output: NotebookNode) -> list[NotebookNode]:
+    """A bundle with a picture as two outputs; as one if its text says nothing of the picture."""
+    output.data.pop(WIDGET, None)
     text = output.data.get("text/plain", "")
-    if text and not text.startswith("<"):  # "<Figure size ...>" describes nothing
-        output.metadata.setdefault("image/png", {}).setdefault("alt", text)
+    if not text or text.startswith("<"):  # "<Figure size 640x480 with 1 Axes>"
+        return [output]
+    del output.data["text/plain"]
+    return [output, new_output("display_data", data={"text/plain": text})]
 
 
 def problem(outputs: list[NotebookNode]) -> str | None:

@@ -1,0 +1,78 @@
+"""The committed chapters: built from their sources, of the right size, without secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from roofline.classroom import build
+from roofline.classroom.anatomy import FILE_BYTES, anatomy, problems
+from roofline.classroom.source import BEGIN, HIDDEN, Chapter, read_source, solution_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "solutions").glob("*.py"))
+every_chapter = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+
+
+def test_there_are_chapters() -> None:
+    assert SOURCES
+
+
+def test_what_is_committed_is_what_the_sources_build() -> None:
+    """Sources, ids and metadata, byte for byte. Outputs are compared where nbval runs them."""
+    assert build.differing(ROOT, build.build(ROOT, run=False)) == []
+
+
+@every_chapter
+def test_a_chapter_keeps_to_its_size(path: Path) -> None:
+    assert problems(anatomy(read_source(path))) == []
+    for notebook in (build.solution_path(path.stem), build.release_path(path.stem)):
+        assert (ROOT / notebook).stat().st_size < FILE_BYTES
+
+
+def release_text(chapter: Chapter) -> str:
+    """Everything in a release: sources, outputs and metadata, with strings as they read."""
+    notebook = nbformat.read(ROOT / build.release_path(chapter.name), as_version=4)
+    cells = "\n".join(cell.source for cell in notebook.cells)
+    return cells + "\n" + json.dumps(notebook, ensure_ascii=False)
+
+
+@every_chapter
+def test_no_sealed_thing_is_in_a_release(path: Path) -> None:
+    chapter = read_source(path)
+    text = release_text(chapter)
+    assert "YOUR CODE HERE" in text
+    for secret in ("sealed", BEGIN, HIDDEN, "roofline.exercises", ".judge", ".probe", "Exercise("):
+        assert secret not in text, f"{secret!r} is in the release of {chapter.name}"
+
+
+@every_chapter
+def test_no_solution_is_in_a_release(path: Path) -> None:
+    """No line that is only a solution's, and no solution of which half can be read elsewhere."""
+    chapter = read_source(path)
+    released = {_plain(line) for line in release_text(chapter).splitlines()}
+    public = {
+        _plain(line)
+        for cell in chapter.cells
+        for line in set(cell.text.splitlines()) - set(_solution(cell))
+    }
+    for cell in chapter.cells:
+        lines = [line for line in map(_plain, _solution(cell)) if len(line) > 8]
+        own = [line for line in lines if line not in public]
+        assert [line for line in own if line in released] == []
+        if lines:
+            assert len(own) > len(lines) / 2, (
+                f"{path.name}:{cell.line}: most lines of this solution stand elsewhere in the "
+                f"chapter: {sorted(set(lines) - set(own))}"
+            )
+
+
+def _solution(cell: object) -> list[str]:
+    return solution_lines(cell) if cell.role == "solution" else []  # type: ignore[attr-defined]
+
+
+def _plain(line: str) -> str:
+    return re.sub(r"\s*#.*|\s+", "", line)
