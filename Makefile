@@ -10,10 +10,11 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
 
-# JupyterLab asks nobody for news or updates: the course runs without a network.
+# JupyterLab asks nobody for news or updates, nor the learner whether it may: no network is needed.
 # It refuses to serve as root unless told, and in a container one is often root.
 LAB := $(BIN)/jupyter lab --ServerApp.root_dir=chapters \
-	--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+	--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+	--LabApp.app_settings_dir=lib/roofline/lab/jupyter
 ifeq ($(shell id -u),0)
 LAB += --allow-root
 endif
