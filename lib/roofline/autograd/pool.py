@@ -56,3 +56,27 @@ def _avg_pool(
         return (add_windows(share, shape, stride, [1, 1], padding),)
 
     return y, pullback
+
+
+def adaptive_avg_pool2d(x: Tensor, size: Size) -> Tensor:
+    """The means over a grid of ``size`` windows: (n, c, h, w) to (n, c, *size).
+
+    Window i of k over n pixels goes from floor(i n / k) to ceil((i + 1) n / k), as in torch.
+    """
+    return _adaptive_avg_pool(x, spread(size, 2))
+
+
+@op
+def _adaptive_avg_pool(x: torch.Tensor, size: Sequence[int]) -> Result:
+    vertical, horizontal = [_shares(n, k, x) for n, k in zip(x.shape[-2:], size, strict=True)]
+    y = vertical @ x @ horizontal.t()
+    return y, lambda dy: (vertical.t() @ dy @ horizontal,)
+
+
+def _shares(n: int, k: int, like: torch.Tensor) -> torch.Tensor:
+    """A (k, n) matrix of means: what each of n pixels adds to each of k windows."""
+    shares = like.new_zeros((k, n))
+    for i in range(k):
+        start, end = i * n // k, -(-(i + 1) * n // k)
+        shares[i, start:end] = 1 / (end - start)
+    return shares

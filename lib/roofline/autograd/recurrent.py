@@ -1,0 +1,301 @@
+"""Recurrent layers over whole sequences: RNN, LSTM and GRU, one direction of one layer each.
+
+Time comes first: x is (t, n, inputs), states are (n, hidden), and the weights are torch's:
+weight_ih (gates * hidden, inputs), weight_hh (gates * hidden, hidden), two biases. What the input
+adds to the gates doesn't depend on the state, so it is one matrix product for all steps; the walk
+back collects the gates' gradients of all steps and makes the weights' gradients in one product too.
+
+``lengths``, (n,), says how much of each sequence is real: beyond it a state stays as it is and the
+outputs are 0. ``reverse`` runs from the last real step to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .deferred import product, row_sum
+from .tape import op
+
+Result = tuple[tuple[torch.Tensor, ...], Callable]
+
+
+class Sequence:
+    """The order of the steps, and the states: ``states[before(t)]`` goes into step t."""
+
+    def __init__(self, x: torch.Tensor, h0: torch.Tensor, lengths: Any, reverse: bool):
+        self.steps, self.batch = x.shape[:2]
+        self.reverse = reverse
+        self.order = range(self.steps - 1, -1, -1) if reverse else range(self.steps)
+        self.real = None
+        if lengths is not None:
+            time = torch.arange(self.steps, device=x.device).unsqueeze(1)
+            self.real = (time < lengths.to(x.device)).to(x.dtype).unsqueeze(-1)
+
+    def states(self, first: torch.Tensor) -> torch.Tensor:
+        """Room for a state before and after every step, with ``first`` where the walk begins."""
+        states = first.new_empty((self.steps + 1, *first.shape))
+        states[self.steps if self.reverse else 0] = first
+        return states
+
+    def before(self, t: int) -> int:
+        return t + 1 if self.reverse else t
+
+    def after(self, t: int) -> int:
+        return t if self.reverse else t + 1
+
+    def inputs(self, states: torch.Tensor) -> torch.Tensor:
+        """The states that went into the steps, (t, ...)."""
+        return states[1:] if self.reverse else states[:-1]
+
+    def outputs(self, states: torch.Tensor) -> torch.Tensor:
+        """The states that came out of the steps, (t, ...)."""
+        return states[:-1] if self.reverse else states[1:]
+
+    def last(self, states: torch.Tensor) -> torch.Tensor:
+        return states[0 if self.reverse else self.steps]
+
+    def hold(self, t: int, states: torch.Tensor) -> None:
+        """Take back step t where the sequence is over."""
+        if self.real is not None:
+            after = states[self.after(t)]
+            after.copy_(torch.lerp(states[self.before(t)], after, self.real[t]))
+
+    def finish(self, states: torch.Tensor) -> torch.Tensor:
+        """The outputs, 0 where a sequence is over."""
+        outputs = self.outputs(states)
+        return outputs if self.real is None else outputs * self.real
+
+    def enter(
+        self, t: int, dh: torch.Tensor, dy: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Walking back into step t: dh of what it computed, and of what passed it by."""
+        if self.real is None:
+            return (dh if dy is None else dh + dy[t]), None
+        real = self.real[t]
+        return (dh if dy is None else dh + dy[t]) * real, dh * (1 - real)
+
+
+def input_gates(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """What the inputs of all steps add to the gates: (t, n, gates * hidden)."""
+    rows = x.reshape(-1, x.shape[2])
+    gates = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+    return gates.view(x.shape[0], x.shape[1], -1)
+
+
+def weight_gradients(
+    d_gates: torch.Tensor,
+    d_recurrent: torch.Tensor,
+    x: torch.Tensor | None,
+    h: torch.Tensor,
+    weight_ih: torch.Tensor | None,
+    needs: Any,
+) -> tuple:
+    """Gradients of x, both weights and both biases from those of the gates of all steps.
+
+    ``d_recurrent`` is the gradient of what the state added, where that differs from ``d_gates``.
+    """
+    rows = d_gates.flatten(0, 1)
+    recurrent = d_recurrent.flatten(0, 1)
+    width, hidden = rows.shape[1], h.shape[2]
+    dx = (rows @ weight_ih).view(*d_gates.shape[:2], -1) if weight_ih is not None else None
+    return (
+        dx,
+        None if x is None else product(rows.t(), x.reshape(-1, x.shape[2]), (width, x.shape[2])),
+        product(recurrent.t(), h.reshape(-1, hidden), (width, hidden)) if needs[1] else None,
+        row_sum(rows) if needs[2] else None,
+        row_sum(recurrent) if needs[3] else None,
+    )
+
+
+@op
+def lstm(
+    x: torch.Tensor,
+    h0: torch.Tensor,
+    c0: torch.Tensor,
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_ih: torch.Tensor | None = None,
+    bias_hh: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+    reverse: bool = False,
+    *,
+    needs: Any,
+) -> Result:
+    """Outputs (t, n, hidden), and the last h and c, of a long short-term memory.
+
+    With i, f, o = sigmoid and g = tanh of the four gates, in torch's order i, f, g, o:
+    c' = f c + i g and h' = o tanh(c'). Source: Hochreiter and Schmidhuber, 1997; Gers et al., 2000.
+    """
+    hidden = h0.shape[-1]
+    run = Sequence(x, h0, lengths, reverse)
+    bias = bias_ih if bias_hh is None else bias_ih + bias_hh
+    gates = input_gates(x, weight_ih, bias)
+    h, c = run.states(h0), run.states(c0)
+    recurrent = weight_hh.t()
+    for t in run.order:
+        before, after, gate = run.before(t), run.after(t), gates[t]
+        gate.addmm_(h[before], recurrent)
+        i, f, g, o = gate.split(hidden, 1)
+        gate[:, : 2 * hidden].sigmoid_()
+        g.tanh_()
+        o.sigmoid_()
+        torch.mul(f, c[before], out=c[after]).addcmul_(i, g)
+        torch.tanh(c[after], out=h[after]).mul_(o)
+        run.hold(t, c)
+        run.hold(t, h)
+    weight_x = weight_ih if needs[0] else None
+    for_weight = x if needs[3] else None
+
+    def pullback(grads: list) -> tuple:
+        dy, dh, dc = grads
+        # The slope of every gate, for all steps at once: d_gate = slope * dc, or dh for the last.
+        i, f, g, o = gates.split(hidden, 2)
+        tanh_c = torch.tanh(run.outputs(c))
+        forget, through = f.clone(), tanh_c.square().neg_().add_(1).mul_(o)
+        slope = torch.empty_like(gates)
+        d_i, d_f, d_g, d_o = slope.split(hidden, 2)
+        torch.addcmul(i, i, i, value=-1, out=d_i).mul_(g)
+        torch.addcmul(f, f, f, value=-1, out=d_f).mul_(run.inputs(c))
+        torch.mul(g, g, out=d_g).neg_().add_(1).mul_(i)
+        torch.addcmul(o, o, o, value=-1, out=d_o).mul_(tanh_c)
+        dh = torch.zeros_like(h0) if dh is None else dh
+        dc = torch.zeros_like(c0) if dc is None else dc.clone()
+        for t in reversed(run.order):
+            dh, passing = run.enter(t, dh, dy)
+            kept_c = None
+            if run.real is not None:
+                kept_c = dc * (1 - run.real[t])
+                dc = dc * run.real[t]
+            dc.addcmul_(dh, through[t])
+            slope[t, :, : 3 * hidden].view(-1, 3, hidden).mul_(dc.unsqueeze(1))
+            d_o[t].mul_(dh)
+            dc.mul_(forget[t])
+            dh = slope[t] @ weight_hh
+            if passing is not None:
+                dh += passing
+                dc += kept_c
+        dx, *d_weights = weight_gradients(
+            slope, slope, for_weight, run.inputs(h), weight_x, needs[3:]
+        )
+        return dx, dh, dc, *d_weights
+
+    return (run.finish(h), run.last(h), run.last(c)), pullback
+
+
+@op
+def gru(
+    x: torch.Tensor,
+    h0: torch.Tensor,
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_ih: torch.Tensor | None = None,
+    bias_hh: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+    reverse: bool = False,
+    *,
+    needs: Any,
+) -> Result:
+    """Outputs (t, n, hidden) and the last h of gated recurrent units.
+
+    With a and b what input and state add to the gates, in torch's order r, z, n:
+    r, z = sigmoid(a + b), m = tanh(a + r b), h' = (1 - z) m + z h. Source: Cho et al., 1406.1078,
+    in the form where r acts on the product.
+    """
+    hidden = h0.shape[-1]
+    run = Sequence(x, h0, lengths, reverse)
+    gates = input_gates(x, weight_ih, bias_ih)
+    added = torch.empty_like(gates[..., :hidden])  # b of the third gate
+    h = run.states(h0)
+    for t in run.order:
+        before, after, gate = run.before(t), run.after(t), gates[t]
+        from_state = h[before] @ weight_hh.t()
+        if bias_hh is not None:
+            from_state += bias_hh
+        rz, m = gate[:, : 2 * hidden], gate[:, 2 * hidden :]
+        rz.add_(from_state[:, : 2 * hidden]).sigmoid_()
+        added[t] = from_state[:, 2 * hidden :]
+        m.addcmul_(rz[:, :hidden], added[t]).tanh_()
+        torch.lerp(m, h[before], rz[:, hidden:], out=h[after])
+        run.hold(t, h)
+    weight_x = weight_ih if needs[0] else None
+    for_weight = x if needs[2] else None
+
+    def pullback(grads: list) -> tuple:
+        dy, dh = grads
+        dh = torch.zeros_like(h0) if dh is None else dh
+        r, z, m = gates.split(hidden, 2)
+        d_gates, d_recurrent = torch.empty_like(gates), torch.empty_like(gates)
+        d_r, d_z, d_m = d_gates.split(hidden, 2)
+        # Slopes for all steps at once: d_m = slope * dh, d_r = slope * d_m, d_z = slope * dh.
+        torch.mul(m, m, out=d_m).neg_().add_(1).mul_(1 - z)
+        torch.addcmul(r, r, r, value=-1, out=d_r).mul_(added)
+        torch.addcmul(z, z, z, value=-1, out=d_z).mul_(run.inputs(h) - m)
+        for t in reversed(run.order):
+            dh, passing = run.enter(t, dh, dy)
+            d_m[t].mul_(dh)
+            d_r[t].mul_(d_m[t])
+            d_z[t].mul_(dh)
+            d_recurrent[t] = d_gates[t]
+            d_recurrent[t, :, 2 * hidden :].mul_(r[t])
+            dh = torch.addmm(dh * z[t], d_recurrent[t], weight_hh)
+            if passing is not None:
+                dh += passing
+        dx, *d_weights = weight_gradients(
+            d_gates, d_recurrent, for_weight, run.inputs(h), weight_x, needs[2:]
+        )
+        return dx, dh, *d_weights
+
+    return (run.finish(h), run.last(h)), pullback
+
+
+@op
+def rnn(
+    x: torch.Tensor,
+    h0: torch.Tensor,
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_ih: torch.Tensor | None = None,
+    bias_hh: torch.Tensor | None = None,
+    nonlinearity: str = "tanh",
+    lengths: torch.Tensor | None = None,
+    reverse: bool = False,
+    *,
+    needs: Any,
+) -> Result:
+    """Outputs (t, n, hidden) and the last h of h' = tanh(W x + b + U h + c), or relu of it.
+
+    Source: Elman, "Finding structure in time", 1990.
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"rnn's nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+    run = Sequence(x, h0, lengths, reverse)
+    gates = input_gates(x, weight_ih, bias_ih if bias_hh is None else bias_ih + bias_hh)
+    h = run.states(h0)
+    for t in run.order:
+        after = torch.addmm(gates[t], h[run.before(t)], weight_hh.t(), out=h[run.after(t)])
+        after.tanh_() if nonlinearity == "tanh" else after.relu_()
+        run.hold(t, h)
+    del gates
+    weight_x = weight_ih if needs[0] else None
+    for_weight = x if needs[2] else None
+
+    def pullback(grads: list) -> tuple:
+        dy, dh = grads
+        dh = torch.zeros_like(h0) if dh is None else dh
+        y = run.outputs(h)
+        slope = 1 - y * y if nonlinearity == "tanh" else (y > 0).to(y.dtype)
+        for t in reversed(run.order):
+            dh, passing = run.enter(t, dh, dy)
+            slope[t].mul_(dh)
+            dh = slope[t] @ weight_hh
+            if passing is not None:
+                dh += passing
+        dx, *d_weights = weight_gradients(
+            slope, slope, for_weight, run.inputs(h), weight_x, needs[2:]
+        )
+        return dx, dh, *d_weights
+
+    return (run.finish(h), run.last(h)), pullback
