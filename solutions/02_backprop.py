@@ -444,9 +444,8 @@ print(
 #
 # While the forward pass ran, each operation wrote an entry on a **tape**: a node with its
 # pullback, the nodes of its arguments, and an empty slot for a gradient. A node holds no values.
-# Entries are numbered in the order in which they were made, and an operation can only use what
-# exists already. So reading the tape from the newest entry to the oldest always meets a value
-# after everything that used it.
+# It knows its depth: 0 for a parameter, else one more than the deepest of its arguments. Sort the
+# nodes by depth and read from the end, and you meet every value after everything that used it.
 
 # %% name="tape" tags=["nbval-check-output"]
 loss = autograd.cross_entropy(forward(x, parameters), y)
@@ -459,8 +458,8 @@ for node in reversed(nodes):
 # %% [markdown] exercise="backprop.walk"
 # ### Exercise: the backward walk
 #
-# Write `backward` yourself. `nodes` is a tape, oldest first; its last node belongs to the loss and
-# starts with the gradient `grad`. Each node has
+# Write `backward` yourself. `nodes` is a tape in such an order, parameters first. Its last node
+# belongs to the loss and starts with the gradient `grad`. Each node has
 #
 # - `node.pullback`: a function from the node's gradient to a tuple of gradients, one for each
 #   parent; `None` for a leaf;
