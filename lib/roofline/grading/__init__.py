@@ -25,7 +25,7 @@ what came out, how many points, which mistake it looks like. An author writes an
         def judge(self, outputs, cases):                     # where grades are kept: data only
             x, w, dy = cases
             return [
-                compare("result", 1, outputs["y"], x @ w.T, [(lambda: x @ w, "w is not transposed")]),
+                compare("result", 1, outputs["y"], x @ w.T, [(2 * x @ w.T, "it is doubled")]),
                 compare("gradients", 1, outputs["gradients"], (dy @ w, dy.T @ x)),
             ]
 
@@ -50,7 +50,7 @@ In a judge
     earned, message, hint)`` gives partial credit within one item.
 
 Wrong and right answers
-    In ``tests/graders/<chapter>.py``, at least four ``@wrong`` and two ``@right`` per exercise, from
+    In ``tests/graders/<chapter>.py``, at least four ``@wrong`` and two ``@right`` an exercise, from
     :mod:`roofline.grading.answers`. ``tests/graders`` proves them on several seeds.
 
 In a notebook
@@ -65,7 +65,7 @@ The rest of the room, each file readable by itself: ``registry`` (what an exerci
 ``sealed`` (the other process), ``records`` (what is kept), ``table`` (what is shown).
 """
 
-from roofline.grading.calling import Call, call, describe
+from roofline.grading.calling import Call, call
 from roofline.grading.checking import check
 from roofline.grading.predictions import predict, prediction, reconcile
 from roofline.grading.registry import (
@@ -81,6 +81,7 @@ from roofline.grading.registry import (
 from roofline.grading.reports import progress
 from roofline.grading.result import Result, Score
 from roofline.grading.sealed import sealed
+from roofline.grading.values import describe
 from roofline.grading.verdict import at_most, compare, quiet, raises, require, unchanged
 
 __all__ = [

@@ -15,24 +15,26 @@ from typing import Any
 
 import torch
 
+from roofline.grading import values
 from roofline.grading.capture import capture
-from roofline.grading.learner import is_stub, learner_line, message_of
+from roofline.grading.learner import Raised, is_stub, message_of
 from roofline.grading.limit import Clock, Stopped
 
 RETURNED, RAISED, BLANK, STOPPED, UNREACHED = "returned", "raised", "blank", "stopped", "unreached"
 COUNTS = ("flops", "bytes_moved", "bytes_allocated", "largest_allocation", "peak_bytes", "launches")
+NOT_YET = "is not attempted yet"
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """One call of the learner's code.
 
     Attributes:
         status: "returned", "raised", "blank" (the untouched stub), "stopped" (out of time) or
             "unreached" (an earlier call failed, so this one was not made).
-        value: what was returned; beside the judge, plain data (see :mod:`roofline.grading.protocol`).
+        value: what was returned; beside the judge, plain data (:mod:`roofline.grading.protocol`).
         fault: why there is no value, a phrase that completes "it ..."; empty if there is a value.
-        line: the learner's own line that raised, and its number and function, or empty.
+        line: the learner's own line that raised, with its number and function, or empty.
         printed, warned: what the call wrote, and the warnings that it raised.
         changed: names of the arguments that it changed.
         gave_back: name of the argument that it returned as it is, or empty.
@@ -65,14 +67,17 @@ class Call:
         try:
             if not isinstance(self.value, (tuple, list, dict)):
                 raise TypeError
-            return replace(self, value=self.value[index], gave_back="")
+            part: Any = self.value[index]  # type: ignore[index]
+            return replace(self, value=part, gave_back="")
         except (TypeError, LookupError):
-            wanted = _at_least(index)
-            fault = f"returned {describe(self.value)}, expected {wanted}"
+            wanted = f"{index!r} in it"
+            if isinstance(index, int):
+                wanted = f"at least {index + 1} value{'s' if index else ''}"
+            fault = f"returned {values.describe(self.value)}, expected {wanted}"
             return replace(self, status=RAISED, value=None, fault=fault, gave_back="")
 
 
-@dataclass
+@dataclass(eq=False)
 class Session:
     """The calls of one check, its time limit, and the watch for forbidden calls.
 
@@ -119,7 +124,7 @@ def call(
     with session.clock.disarmed():
         result = _call(session, function, inputs, options, count, tuple(may_change))
         if unwrap and result.ok:
-            result.value = _unwrapped(result.value)
+            result.value = values.unwrapped(result.value)
     session.calls.append(result)
     return result
 
@@ -130,39 +135,40 @@ def _call(
     for given in (function, *inputs):
         if isinstance(given, Call) and not given.ok:
             status = given.status if given.status == BLANK else UNREACHED
-            return replace(given, status=status, value=None)
+            return replace(given, status=status, value=None, printed="", warned=[])
     function = _value(function)
     inputs = tuple(_value(i) for i in inputs)
-    result = Call(device=_device(inputs))
-    clock = session.clock
-    if clock.expired:
+    result = Call(device=values.device_of(inputs))
+    if session.clock.expired:
         return replace(result, status=UNREACHED, fault="was not called: the time was used up")
     if function is None or function is Ellipsis:
-        return replace(result, status=BLANK, fault="is not attempted yet")
+        return replace(result, status=BLANK, fault=NOT_YET)
     if not callable(function):
-        fault = f"is {describe(function)}, expected a function"
+        fault = f"is {values.describe(function)}, expected a function"
         return replace(result, status=RAISED, fault=fault)
 
     names = _names(function, len(inputs))
-    given = [_copy(i) for i in inputs]
-    options = {name: _copy(_value(value)) for name, value in options.items()}
-    before = [_snapshot(i) for i in given]
+    given = [values.copied(i) for i in inputs]
+    options = {name: values.copied(_value(value)) for name, value in options.items()}
+    before = [values.snapshot(i) for i in given]
     run = _counted if count else _plain
     with capture() as written:
         try:
-            with session.watch(), clock.armed_for_the_learner():
+            with session.watch(), session.clock.armed_for_the_learner():
                 result.value, result.counts = run(function, given, options)
         except BaseException as error:
-            if clock.interrupted:
+            if session.clock.interrupted:
                 raise
-            _explain(result, error, session)
+            _explain(result, error, function, session)
     result.printed, result.warned = written.printed, list(written.warned)
     if result.ok and (result.value is None or result.value is Ellipsis) and is_stub(function):
-        result.status, result.fault, result.value = BLANK, "is not attempted yet", None
+        result.status, result.fault, result.value = BLANK, NOT_YET, None
     for position, name in enumerate(names):
-        if position not in may_change and not _same(_snapshot(given[position]), before[position]):
-            result.changed.append(name)
-        if result.ok and isinstance(result.value, torch.Tensor) and result.value is given[position]:
+        now = given[position]
+        if position not in may_change:
+            if not values.unchanged(values.snapshot(now), before[position]):
+                result.changed.append(name)
+        if result.ok and isinstance(result.value, torch.Tensor) and result.value is now:
             result.gave_back = name
     return result
 
@@ -178,48 +184,19 @@ def _counted(function: Any, inputs: list, options: dict) -> tuple[Any, dict[str,
     return counts.result, {name: int(getattr(counts, name)) for name in COUNTS}
 
 
-def _explain(result: Call, error: BaseException, session: Session) -> None:
+def _explain(result: Call, error: BaseException, function: Any, session: Session) -> None:
     """Write down what was raised, and the learner's own line that raised it."""
-    own, innermost = learner_line(error, session.ours)
-    result.line = own
+    raised = Raised.by(error, session.ours)
+    result.line = raised.line
     if isinstance(error, Stopped) and session.clock.expired:
         result.status = STOPPED
         result.fault = f"was stopped after {session.clock.seconds:g} seconds"
-    elif isinstance(error, NotImplementedError) and innermost:
-        result.status, result.fault = BLANK, "is not attempted yet"
+    elif isinstance(error, NotImplementedError) and raised.on_purpose:
+        result.status, result.fault = BLANK, NOT_YET
+        if raised.code is getattr(function, "__code__", None):
+            result.line = ""
     else:
         result.status, result.fault = RAISED, f"raised {message_of(error)}"
-
-
-def _at_least(index: int | str) -> str:
-    if not isinstance(index, int):
-        return f"{index!r} in it"
-    return f"at least {index + 1} value{'s' if index else ''}"
-
-
-def describe(value: Any) -> str:
-    """What a value is, in a few words: "a tensor of shape (3, 4)", "a tuple of 2", "None"."""
-    if value is None or isinstance(value, bool):
-        return str(value)
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, Strange):
-        return value.kind
-    if isinstance(value, (tuple, list, dict)) and type(value).__module__ == "builtins":
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, int):
-        return "an int"
-    kind = type(value).__name__
-    if isinstance(kind, str) and kind == "ndarray":
-        return f"a NumPy array of shape {getattr(value, 'shape', '?')}"
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind[:60]}"
-
-
-@dataclass(frozen=True)
-class Strange:
-    """Stands beside the judge for a value that isn't data: "a function", "a generator"."""
-
-    kind: str
 
 
 def _value(given: Any) -> Any:
@@ -233,80 +210,6 @@ def _names(function: Any, number: int) -> list[str]:
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 names.append(parameter.name)
-    except (TypeError, ValueError):
+    except Exception:  # a callable of the learner's, whose signature may be anything
         pass
     return [names[i] if i < len(names) else f"number {i + 1}" for i in range(number)]
-
-
-def _mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
-    """``value`` with ``leaf`` applied inside plain lists, tuples and dicts."""
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(v, leaf) for v in value)
-    if type(value) is dict:
-        return {k: _mapped(v, leaf) for k, v in value.items()}
-    return leaf(value)
-
-
-def _copy(value: Any) -> Any:
-    def leaf(v: Any) -> Any:
-        if type(v) is torch.Tensor:
-            return v.detach().clone().requires_grad_(v.requires_grad)
-        return v
-
-    return _mapped(value, leaf)
-
-
-def _inner(value: Any) -> torch.Tensor | None:
-    """The tensor that a value is or, as a Parameter or a Tensor of our own, holds as ``.data``."""
-    try:
-        data = getattr(value, "data", None)
-    except Exception:
-        return None
-    return data if isinstance(data, torch.Tensor) else None
-
-
-def _unwrapped(value: Any) -> Any:
-    def leaf(v: Any) -> Any:
-        inner = _inner(v)
-        return v if inner is None or isinstance(v, torch.Tensor) else inner
-
-    return _mapped(value, leaf)
-
-
-def _snapshot(value: Any) -> Any:
-    def leaf(v: Any) -> Any:
-        inner = _inner(v)
-        if inner is not None:
-            return inner.detach().clone()
-        return v if isinstance(v, (int, float, str, bytes)) else None
-
-    return _mapped(value, leaf)
-
-
-def _same(now: Any, before: Any) -> bool:
-    if type(now) is not type(before):
-        return False
-    if isinstance(now, (list, tuple)):
-        return len(now) == len(before) and all(map(_same, now, before))
-    if isinstance(now, dict):
-        return list(now) == list(before) and all(_same(now[k], before[k]) for k in now)
-    if isinstance(now, torch.Tensor):
-        if now.shape != before.shape or now.dtype != before.dtype or now.device != before.device:
-            return False
-        if now.device.type == "meta":
-            return True
-        return bool(((now == before) | ((now != now) & (before != before))).all())
-    return bool(now == before) or now != now
-
-
-def _device(inputs: tuple) -> str:
-    found: list[str] = []
-
-    def leaf(v: Any) -> Any:
-        inner = _inner(v)
-        if inner is not None:
-            found.append(str(inner.device))
-        return v
-
-    _mapped(inputs, leaf)
-    return found[0] if found else "cpu"

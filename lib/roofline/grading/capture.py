@@ -57,7 +57,7 @@ class Written:
 
 @contextmanager
 def capture(descriptors: bool = False) -> Iterator[Written]:
-    """Catch both streams and all warnings; with ``descriptors`` file descriptors 1 and 2 as well."""
+    """Catch both streams and all warnings; with ``descriptors``, file descriptors 1 and 2 too."""
     written = Written()
     with ExitStack() as stack:
         if descriptors:
@@ -73,22 +73,25 @@ def capture(descriptors: bool = False) -> Iterator[Written]:
 def _caught_streams(written: Written) -> Iterator[None]:
     before = sys.stdout, sys.stderr
     patched = []
-    for stream in before:
+    for stream in {id(stream): stream for stream in before}.values():
         with suppress(Exception):
             stream.flush()
-        # A notebook's stream is a Python object whose write can be replaced for as long.
+        # A notebook's stream is a Python object: its write can be replaced for as long. IPython
+        # itself may have done so before, for the time of the cell.
         with suppress(AttributeError, TypeError):
-            if "write" not in vars(stream):
-                stream.write = written.stream.write  # type: ignore[method-assign]
-                patched.append(stream)
-    sys.stdout = sys.stderr = written.stream  # type: ignore[assignment]
+            earlier = vars(stream).get("write")
+            stream.write = written.stream.write  # type: ignore[method-assign]
+            patched.append((stream, earlier))
+    sys.stdout = sys.stderr = written.stream
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
-        for stream in patched:
-            with suppress(AttributeError):
-                del stream.write
+        for stream, earlier in patched:
+            if earlier is None:
+                vars(stream).pop("write", None)
+            else:
+                stream.write = earlier  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Running a check: probe, judge, table, score."""
+"""A check from end to end: probe, judge, table, score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roofline.grading.calling import BLANK, RETURNED, UNREACHED, Session
 from roofline.grading.capture import capture
 from roofline.grading.display import show
 from roofline.grading.forbidden import Watch
-from roofline.grading.learner import is_stub, learner_line, message_of
+from roofline.grading.learner import Raised, is_stub, message_of
 from roofline.grading.limit import Stopped, limit
 from roofline.grading.protocol import Outcome, Refused, pack, unpack
 from roofline.grading.registry import (
@@ -26,6 +26,8 @@ from roofline.grading.registry import (
     find,
 )
 from roofline.grading.result import Result, Score
+
+NOT_YOURS = "this exercise failed, which is not your doing"
 
 
 def check(exercise: str, answer: Any) -> Score:
@@ -49,13 +51,19 @@ def grade(exercise: str, answer: Any, seed: int) -> Result:
     try:
         found = find(exercise)
     except UnknownExercise as error:
-        return unknown(str(exercise), error)
+        return unknown(error)
     return judged(found, probed(found, answer, seed)[1], seed)
 
 
-def unknown(exercise: str, error: UnknownExercise) -> Result:
+def unknown(error: UnknownExercise) -> Result:
     """The result of a check of an exercise that there isn't."""
-    return Result(exercise, 0.0, [Item("exercise", 0.0, 0.0, str(error))])
+    return Result("", 0.0, attempted=False, problem=str(error))
+
+
+def show_result(result: Result) -> Score:
+    """Show the table, and return the score."""
+    show(table.text(result), table.markup(result), result.as_dict())
+    return Score(result)
 
 
 def probed(exercise: Exercise, answer: Any, seed: int) -> tuple[bytes, Outcome]:
@@ -67,33 +75,40 @@ def probed(exercise: Exercise, answer: Any, seed: int) -> tuple[bytes, Outcome]:
     try:
         message = pack(exercise.id, outcome)
     except Refused as error:
-        outcome = Outcome(None, str(error), False, outcome.forbidden, outcome.notes)
+        outcome.outputs, outcome.fault = None, str(error)
         message = pack(exercise.id, outcome)
     return message, unpack(message, exercise.id)
 
 
 def _probed(exercise: Exercise, answer: Any, seed: int) -> Outcome:
-    ours = (inspect.getfile(type(exercise)),)
-    outcome = Outcome()
-    watch = Watch(exercise.forbidden, ours)
     if answer is None or answer is Ellipsis or is_stub(answer):
-        outcome.blank = True
-        return outcome
-    cases = exercise.cases(seed)
-    watch.read(answer)
-    with _torch_as_it_was(), capture(descriptors=True) as written, limit(exercise.limit) as clock:
-        with Session(clock, watch.running, ours) as session:
-            try:
-                outcome.outputs = exercise.probe(answer, cases)
-            except Stopped:
-                outcome.fault = f"stopped after {exercise.limit:g} seconds"
-            except BaseException as error:
-                if clock.interrupted:
-                    raise
-                line = learner_line(error, ours)[0]
-                at = f" (your {line})" if line else ""
-                outcome.fault = f"the check could not go on: {message_of(error)}{at}"
+        return Outcome(blank=True)
+    try:
+        ours = _files(exercise)
+        watch = Watch(exercise.forbidden, ours)
+        cases = exercise.cases(seed)
+    except Exception as error:
+        return Outcome(fault=f"{NOT_YOURS}: {message_of(error)}", broken=True)
+    outcome = Outcome()
+    with (
+        _torch_as_it_was(),
+        capture(descriptors=True) as written,
+        limit(exercise.limit) as clock,
+        Session(clock, watch.running, ours) as session,
+    ):
+        try:
+            watch.read(answer)
+            outcome.outputs = exercise.probe(answer, cases)
             clock.armed = False
+        except Stopped:
+            outcome.fault = f"it was stopped after {exercise.limit:g} seconds"
+        except BaseException as error:
+            clock.armed = False
+            if clock.interrupted:
+                raise
+            line = Raised.by(error, ours).line
+            at = f" (your {line})" if line else ""
+            outcome.fault = f"the check could not go on: {message_of(error)}{at}"
     statuses = {c.status for c in session.calls}
     outcome.blank = BLANK in statuses and statuses <= {BLANK, UNREACHED}
     outcome.forbidden = watch.found
@@ -103,7 +118,7 @@ def _probed(exercise: Exercise, answer: Any, seed: int) -> Outcome:
 
 def judged(exercise: Exercise, outcome: Outcome, seed: int) -> Result:
     """Let an exercise's judge turn an outcome into items."""
-    result = Result(exercise.id, exercise.points, notes=list(outcome.notes))
+    result = Result(exercise.id, exercise.points, notes=list(outcome.notes), broken=outcome.broken)
     if outcome.blank:
         result.attempted = False
         return result
@@ -115,8 +130,8 @@ def judged(exercise: Exercise, outcome: Outcome, seed: int) -> Result:
         if not all(isinstance(item, Item) for item in items):
             raise TypeError("a judge returns a list of Items")
     except Exception as error:
-        message = f"the judge of this exercise failed, which is not your doing: {message_of(error)}"
-        result.items, result.broken = [Item("the answer", exercise.points, 0.0, message)], True
+        fault = f"{NOT_YOURS}: {message_of(error)}"
+        result.items, result.broken = [Item("the answer", exercise.points, 0.0, fault)], True
         return result
     if outcome.forbidden:
         why = f"not counted: the answer calls {' and '.join(outcome.forbidden)}"
@@ -126,20 +141,26 @@ def judged(exercise: Exercise, outcome: Outcome, seed: int) -> Result:
     return result
 
 
+def _files(exercise: Exercise) -> tuple[str, ...]:
+    """The file of the exercise, whose lines in a traceback are not the learner's."""
+    try:
+        return (inspect.getfile(type(exercise)),)
+    except (OSError, TypeError):  # defined in a notebook or a shell
+        return ()
+
+
 def _notes(session: Session, elsewhere: str) -> list[str]:
-    """What was printed and warned, each once."""
+    """What was printed, warned and changed, each once."""
     notes = []
-    printed = "".join(call.printed for call in session.calls) + elsewhere
-    if printed.strip():
-        first = " ".join(printed.split())
-        notes.append(f"it printed: {first[:200]}{' ...' if len(first) > 200 else ''}")
+    printed = " ".join(("".join(call.printed for call in session.calls) + elsewhere).split())
+    if printed:
+        notes.append(f"it printed: {printed[:200]}{' ...' if len(printed) > 200 else ''}")
     for call in session.calls:
         for warning in call.warned:
             note = f"it warned: {' '.join(warning.split())}"
             if note not in notes:
                 notes.append(note)
-    returned = [c for c in session.calls if c.status == RETURNED]
-    changed = sorted({name for c in returned for name in c.changed})
+    changed = sorted({name for c in session.calls if c.status == RETURNED for name in c.changed})
     if changed:
         notes.append(f"it changed its argument {', '.join(changed)} in place")
     return notes[:8]
@@ -147,24 +168,14 @@ def _notes(session: Session, elsewhere: str) -> list[str]:
 
 @contextmanager
 def _torch_as_it_was() -> Iterator[None]:
-    """Put back what an answer may have switched: default dtype, gradients, random state, threads."""
-    state = torch.get_rng_state()
-    dtype, grad, threads = (
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-        torch.get_num_threads(),
-    )
+    """Put back what an answer may have switched: dtype, gradients, random state, threads."""
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         yield
     finally:
         torch.set_rng_state(state)
         torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
+        torch.set_grad_enabled(gradients)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-
-
-def show_result(result: Result) -> Score:
-    """Show the table, and return the score."""
-    show(table.text(result), table.markup(result), result.as_dict())
-    return Score(result)

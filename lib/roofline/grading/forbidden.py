@@ -2,9 +2,9 @@
 
 An exercise lists names in ``forbidden``:
 
-- ``"torch.nn.functional.linear"``, ``"torch.Tensor.backward"``, ``"torch.nn.Linear"``: this function
-  or class, and every torch function of the same last name, method and operator forms included
-  (``torch.softmax``, ``x.softmax``, ``torch.nn.functional.softmax``);
+- ``"torch.nn.functional.linear"``, ``"torch.Tensor.backward"``, ``"torch.nn.Linear"``: this
+  function or class, and with a function every torch function of the same last name, methods and
+  operators included (``torch.softmax``, ``x.softmax``, ``torch.nn.functional.softmax``);
 - ``"softmax"``: every torch function of that name;
 - ``"roofline.autograd.linear"``: a function or class of this library, or any other Python one;
 - ``"aten::_softmax"``: the operation that runs in the end, whoever asked for it.
@@ -21,7 +21,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import linecache
 import sys
 import textwrap
 import types
@@ -32,7 +31,7 @@ from typing import Any
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from roofline.grading.learner import is_library
+from roofline.grading.learner import TORCH, is_library, line_of
 
 SEEN = 5
 
@@ -64,11 +63,10 @@ class Watch:
 
     def read(self, answer: Any) -> None:
         """Look for forbidden calls in the answer's source."""
-        for function, node, thing in _static_calls(answer, self.ours):
+        for function, line, node, thing in _static_calls(answer, self.ours):
             name = self._name_of(thing)
             if name:
-                number = node.lineno
-                self._add(name, f"line {number} of {function.__name__}: {ast.unparse(node)[:120]}")
+                self._add(name, f"line {line} of {function.__name__}: {ast.unparse(node)[:120]}")
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -100,15 +98,12 @@ class Watch:
     def _caller(self) -> tuple[bool, str]:
         """Whether the nearest caller outside torch is the learner, and the learner's line."""
         frame: types.FrameType | None = sys._getframe(2)
-        while (
-            frame is not None
-            and "torch" in frame.f_code.co_filename.split("/site-packages/")[-1][:6]
-        ):
+        while frame is not None and frame.f_code.co_filename.startswith(TORCH):
             frame = frame.f_back
         direct = frame is not None and not is_library(frame.f_code.co_filename, self.ours)
         while frame is not None and is_library(frame.f_code.co_filename, self.ours):
             frame = frame.f_back
-        return direct, _line(frame) if frame is not None else ""
+        return direct, line_of(frame)[:160] if frame is not None else ""
 
     @contextmanager
     def _profile(self) -> Iterator[None]:
@@ -132,7 +127,8 @@ class _Functions(TorchFunctionMode):
         self.watch = watch
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = self.watch.torch.get(str(getattr(func, "__name__", "")).strip("_"))
+        last = str(getattr(func, "__name__", "")).split(".")[0]  # torch.ops: "linear.default"
+        name = self.watch.torch.get(last.strip("_"))
         if name:
             direct, line = self.watch._caller()
             if direct:
@@ -146,6 +142,11 @@ class _Operations(TorchDispatchMode):
     def __init__(self, watch: Watch):
         super().__init__()
         self.watch = watch
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: otherwise PyTorch imports its whole compiler at the first call, for seconds."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = self.watch.aten.get(func._schema.name.removeprefix("aten::"))
@@ -193,15 +194,11 @@ def _is_torch(thing: Any) -> bool:
         return False
 
 
-def _line(frame: types.FrameType) -> str:
-    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()[:120]
-    return f"line {frame.f_lineno} of {frame.f_code.co_name}" + (f": {text}" if text else "")
-
-
 def _static_calls(
     answer: Any, ours: tuple[str, ...]
-) -> Iterator[tuple[types.FunctionType, ast.expr, Any]]:
-    """Every call in the source of the answer and of what it calls of the learner's, resolved."""
+) -> Iterator[tuple[types.FunctionType, int, ast.expr, Any]]:
+    """Every call in the source of the answer and of what it calls of the learner's: the function
+    that it stands in, the line in its cell or file, what is called as written, and what that is."""
     waiting, seen = _functions(answer, ours), set()
     while waiting:
         function = waiting.pop()
@@ -218,8 +215,7 @@ def _static_calls(
             if isinstance(node, ast.Call):
                 thing = _resolved(node.func, names)
                 if thing is not None:
-                    node.func.lineno += 0 if start == 0 else 0
-                    yield function, node.func, thing
+                    yield function, max(start, 1) + node.lineno - 1, node.func, thing
                     waiting += _functions(thing, ours)
 
 

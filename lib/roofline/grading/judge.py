@@ -3,10 +3,10 @@
 ``python -I judge.py EXERCISE FILE`` judges one message of :mod:`roofline.grading.protocol` with the
 secret in the environment variable ``ROOFLINE_SEED``, and prints the result as JSON.
 
-``python -I judge.py --serve`` answers requests on its standard input until that is closed: a line of
-JSON ``{"exercise": id, "seed": n, "bytes": n}`` and as many bytes of message; the answer is one line
-of JSON, ``{"result": {...}}`` or ``{"refused": reason}``. Importing torch takes seconds, so one such
-process serves a whole notebook.
+``python -I judge.py --serve`` answers requests on its standard input until that is closed: a line
+of JSON ``{"exercise": id, "seed": n, "bytes": n}`` and as many bytes of message; the answer is one
+line of JSON, ``{"result": {...}}`` or ``{"refused": reason}``. Importing torch takes seconds, so
+one such process serves a whole notebook.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What belongs to the learner: their own line in a traceback, and a stub that is still untouched."""
+"""What is the learner's: their own line in a traceback, and a stub that is still untouched."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import linecache
 import os
 import sysconfig
 import types
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +15,69 @@ import torch
 
 LENGTH = 300
 
-_LIBRARIES = tuple(
-    str(folder) + os.sep
-    for folder in {
-        Path(__file__).parents[1],
-        Path(torch.__file__).parent,
-        *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
-    }
+TORCH = str(Path(torch.__file__).parent) + os.sep
+_LIBRARIES = (
+    TORCH,
+    *(
+        str(folder) + os.sep
+        for folder in {
+            Path(__file__).parents[1],
+            *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
+        }
+    ),
+    "<frozen",
 )
 _STUB = {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "NOP", "COPY_FREE_VARS", "CACHE"}
 
 
 def is_library(file: str, ours: tuple[str, ...] = ()) -> bool:
     """Whether ``file`` belongs to Python, torch, an installed package, this library or ``ours``."""
-    return file.startswith((*_LIBRARIES, "<frozen")) or file in ours
+    return file.startswith(_LIBRARIES) or file in ours
 
 
-def learner_line(error: BaseException, ours: tuple[str, ...] = ()) -> tuple[str, bool]:
-    """The innermost line of the learner's in a traceback, and whether it is what raised.
+@dataclass(frozen=True)
+class Raised:
+    """Where an exception came from.
 
-    The line reads ``line 3 of linear: return x @ w``; it is empty if there is none.
+    ``line`` is the innermost line of the learner's, as ``line 3 of linear: return x @ w``; empty if
+    there is none. ``on_purpose`` tells whether that line is a ``raise`` and the one that raised,
+    and ``code`` is its function's.
     """
-    frames = []
-    traceback = error.__traceback__
-    while traceback is not None:
-        frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
-        traceback = traceback.tb_next
-    for code, number in reversed(frames):
-        if not is_library(code.co_filename, ours):
-            text = linecache.getline(code.co_filename, number).strip()
-            where = "" if code.co_name == "<module>" else f" of {code.co_name}"
-            line = f"line {number}{where}" + (f": {text[:LENGTH]}" if text else "")
-            return line, (code, number) == frames[-1]
-    return "", False
+
+    line: str = ""
+    on_purpose: bool = False
+    code: types.CodeType | None = None
+
+    @staticmethod
+    def by(error: BaseException, ours: tuple[str, ...] = ()) -> Raised:
+        """Read the traceback of ``error``; frames of the files ``ours`` are not the learner's."""
+        found, last = None, None
+        traceback = error.__traceback__
+        while traceback is not None:
+            last = traceback
+            if not is_library(traceback.tb_frame.f_code.co_filename, ours):
+                found = traceback
+            traceback = traceback.tb_next
+        if found is None:
+            return Raised()
+        code = found.tb_frame.f_code
+        on_purpose = found is last and _opname(code, found.tb_lasti) == "RAISE_VARARGS"
+        return Raised(_line(code, found.tb_lineno), on_purpose, code)
+
+
+def line_of(frame: types.FrameType) -> str:
+    """The line that a frame is at, as in :class:`Raised`."""
+    return _line(frame.f_code, frame.f_lineno)
+
+
+def _line(code: types.CodeType, number: int) -> str:
+    text = linecache.getline(code.co_filename, number).strip()[:LENGTH]
+    where = "" if code.co_name == "<module>" else f" of {code.co_name}"
+    return f"line {number}{where}" + (f": {text}" if text else "")
+
+
+def _opname(code: types.CodeType, offset: int) -> str:
+    return next((i.opname for i in dis.get_instructions(code) if i.offset == offset), "")
 
 
 def message_of(error: BaseException) -> str:
@@ -61,7 +92,7 @@ def message_of(error: BaseException) -> str:
 
 
 def is_stub(function: Any) -> bool:
-    """Whether a function's body is nothing but ``pass``, ``...``, a docstring or ``return None``."""
+    """Whether a function's body is nothing but ``pass``, ``...``, a docstring, ``return None``."""
     function = getattr(function, "__func__", function)
     if not isinstance(function, types.FunctionType):
         return False

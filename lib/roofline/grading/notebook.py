@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,12 @@ def locate(name: str, start: Path | None = None) -> Path:
                 return notebook
         known += [p.stem for p in found]
     near = difflib.get_close_matches(name, known, cutoff=0.4)
-    more = f"; did you mean {' or '.join(near)}?" if near else "; give the path of a notebook"
+    if not known:
+        more = "; go to the course's folder, or give the path of a notebook"
+    elif near:
+        more = f"; did you mean {' or '.join(near)}?"
+    else:
+        more = f"; there are {', '.join(known)}"
     raise NotRun(f"there is no chapter {name!r} in chapters/ here or above{more}")
 
 
@@ -97,18 +103,17 @@ def run(path: Path, on_cell: Callable[[int, int], None] = lambda done, of: None)
         done += 1
         on_cell(done, len(code))
 
-    notebook.metadata.pop("kernelspec", None)  # this Python, whatever kernel wrote the notebook
     client = NotebookClient(
         notebook,
+        kernel_manager=_this_python(),
         timeout=CELL_LIMIT,
-        kernel_name="python3",
         allow_errors=True,
         resources={"metadata": {"path": str(path.resolve().parent)}},
         on_cell_executed=executed,
     )
     report = Report(path)
     try:
-        client.execute()
+        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own log; cells' output is apart
     except DeadKernelError:
         report.errors.append("the kernel died: what follows was not run")
     except CellTimeoutError:
@@ -118,6 +123,19 @@ def run(path: Path, on_cell: Callable[[int, int], None] = lambda done, of: None)
     for number, cell in enumerate(code, 1):
         _collect(report, number, cell)
     return report
+
+
+def _this_python() -> Any:
+    """A manager of kernels that run the Python that runs this, whatever kernels are installed."""
+    import ipykernel.kernelspec
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    manager = AsyncKernelManager(kernel_name="python3")
+    manager._kernel_spec = KernelSpec(
+        resource_dir=ipykernel.kernelspec.RESOURCES, **ipykernel.kernelspec.get_kernel_dict()
+    )
+    return manager
 
 
 def _collect(report: Report, number: int, cell: Any) -> None:

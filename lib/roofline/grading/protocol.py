@@ -5,9 +5,10 @@ entry, ``roofline``, JSON text of ``{"protocol": 1, "exercise": id, "value": val
 
 - ``null``, booleans, strings, integers of 64 bits and finite numbers stand for themselves, and a
   JSON list is a list;
-- everything else is an object with one key: ``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``,
-  ``{"number": "nan" | "inf" | "-inf"}``, ``{"tensor": "t0", "device": "cuda:0"}`` (where it came
-  from), ``{"complex": "t0", "device": ...}`` (real and imaginary parts in the last dimension),
+- everything else is an object with one key: ``{"tuple": [...]}``,
+  ``{"dict": [[key, value], ...]}``, ``{"number": "nan" | "inf" | "-inf"}``,
+  ``{"tensor": "t0", "device": "cuda:0"}`` (and where it came from),
+  ``{"complex": "t0", "device": ...}`` (real and imaginary parts in the last dimension),
   ``{"meta": [shape, dtype]}`` (a tensor without data), ``{"strange": "a generator"}`` (something
   that isn't data), ``{"call": {...}}`` and ``{"outcome": {...}}`` (the fields of
   :class:`~roofline.grading.calling.Call` and :class:`Outcome`).
@@ -28,7 +29,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from roofline.grading.calling import RAISED, Call, Strange, describe
+from roofline.grading.calling import RAISED, Call
+from roofline.grading.values import Strange, describe
 
 VERSION = 1
 MAX_BYTES = 32 * 2**20
@@ -54,13 +56,14 @@ class Refused(ValueError):
 class Outcome:
     """What a probe hands in.
 
-    ``fault`` is a sentence if the probe as a whole came to nothing, else empty. ``blank`` is true if
-    nothing was attempted. ``forbidden`` lists the forbidden calls that were seen, ``notes`` what
-    was printed and warned; neither is part of what is judged.
+    ``fault`` is a sentence if the probe as a whole came to nothing, else empty; ``broken`` is true
+    if that is the exercise's fault. ``blank`` is true if nothing was attempted. ``forbidden`` lists
+    the forbidden calls that were seen, ``notes`` what was printed and warned.
     """
 
     outputs: Any = None
     fault: str = ""
+    broken: bool = False
     blank: bool = False
     forbidden: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -188,7 +191,11 @@ class _Reader:
         # A call's own fields count as values here, so the reader's limits are wider.
         if self.values > 4 * MAX_VALUES or depth > 2 * MAX_DEPTH:
             raise Refused("the message has too many values, or is nested too deeply")
-        if value is None or isinstance(value, (bool, str, float)):
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, float):
+            if not math.isfinite(value):  # 1e999, say
+                raise Refused("a number that is too large")
             return value
         if isinstance(value, int):
             if not -(2**63) <= value < 2**63:
@@ -248,7 +255,7 @@ class _Reader:
         except Exception:
             raise Refused("a meta tensor without a shape and a dtype") from None
 
-    def _fields(self, kind: type, value: Any, depth: int) -> Any:
+    def _fields(self, kind: type[Call] | type[Outcome], value: Any, depth: int) -> Any:
         if not isinstance(value, dict) or set(value) != _FIELDS[kind]:
             raise Refused(f"a {kind.__name__.lower()} with other fields than expected")
         fields = {name: self.decode(v, depth + 1) for name, v in value.items()}

@@ -3,8 +3,8 @@
 ``progress.jsonl`` has one line of JSON for each check and each prediction. It is in the folder that
 the environment variable ``ROOFLINE_HOME`` names; by default in ``~/.local/share/roofline`` (Linux,
 or under ``XDG_DATA_HOME``), ``~/Library/Application Support/roofline`` (macOS) or
-``%LOCALAPPDATA%\\roofline`` (Windows). A line is appended in one write, so kernels may share the file.
-Nothing is ever sent anywhere. A file that can't be read or written never breaks a check.
+``%LOCALAPPDATA%\\roofline`` (Windows). A line is appended in one write, so kernels may share the
+file. Nothing is ever sent anywhere. A file that can't be read or written never breaks a check.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def record(result: Result) -> None:
 
 
 def done(chapter: str | None = None) -> tuple[dict[str, list[Done]], int]:
-    """For each chapter, or one, what was done about its exercises; and the number of damaged lines."""
+    """For each chapter, or one, what was done; and the number of damaged lines of the file."""
     found, damaged = entries()
     kept: dict[str, list[tuple[float, str]]] = {}
     for entry in found:

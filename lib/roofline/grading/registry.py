@@ -134,7 +134,7 @@ def exercises(chapter: str) -> list[Exercise]:
 
 def chapters() -> list[str]:
     """The chapters that have exercises, in the order of their names."""
-    names = set()
+    names: set[str] = set()
     try:
         names.update(
             m.name for m in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)

@@ -86,14 +86,15 @@ def print_table(found: dict[str, list[Done]], damaged: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("chapter", "exercise", "best", "attempts", "last time", "", box=None)
+    table = Table(box=None, pad_edge=False)
+    for title in ("chapter", "exercise", "best", "tries", "last time", "state"):
+        table.add_column(title, no_wrap=title != "state", justify="left")
     for chapter, rows in found.items():
         for row in rows:
-            sign, word = state(row)
             points = f"{number(row.best)} of {number(row.exercise.points)}"
             when = row.last.replace("T", " ")[:16]
-            title = f"{row.exercise.title} ({row.exercise.id})"
-            table.add_row(chapter, title, points, str(row.attempts), when, f"{sign} {word}")
+            name = row.exercise.id.split(".")[-1]
+            table.add_row(chapter, name, points, str(row.attempts), when, " ".join(state(row)))
     console = Console()
     console.print(table)
     every = [row for rows in found.values() for row in rows]

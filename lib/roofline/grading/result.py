@@ -12,9 +12,10 @@ from roofline.grading.registry import Item
 class Result:
     """One exercise, judged.
 
-    ``attempted`` is false for the untouched stub. ``notes`` cost nothing. ``about`` says which cases
-    were used, if not the visible ones. ``broken`` is true if the exercise itself failed, which is
-    its author's fault and not the learner's.
+    ``attempted`` is false for the untouched stub. ``notes`` cost nothing. ``about`` says which
+    cases were used, if not the visible ones. ``broken`` is true if the exercise itself failed,
+    which is its author's fault and not the learner's. ``problem`` stands in place of the table:
+    there is no such exercise, or the outputs are judged elsewhere.
     """
 
     exercise: str
@@ -24,6 +25,7 @@ class Result:
     attempted: bool = True
     about: str = ""
     broken: bool = False
+    problem: str = ""
 
     @property
     def earned(self) -> float:

@@ -78,7 +78,7 @@ def _sealed(name: str, answer: Any) -> Result:
     try:
         exercise = find(name)
     except UnknownExercise as error:
-        return unknown(str(name), error)
+        return unknown(error)
     word = secret()
     seed = case_seed(word, exercise.id)
     message, outcome = probed(exercise, answer, seed)
@@ -87,7 +87,7 @@ def _sealed(name: str, answer: Any) -> Result:
     elif outcome.blank or outcome.fault:
         result = judged(exercise, outcome, seed)  # nothing to judge
     else:
-        result = _ask(exercise, message, seed)
+        result = _ask(exercise, message, seed, outcome.notes)
     result.about = about_cases(word)
     return result
 
@@ -95,7 +95,6 @@ def _sealed(name: str, answer: Any) -> Result:
 def _hand_in(exercise: Exercise, message: bytes) -> Result:
     folder = Path(os.environ[OUTBOX])
     target = folder / f"{exercise.id}.safetensors"
-    result = Result(exercise.id, exercise.points)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
@@ -104,11 +103,10 @@ def _hand_in(exercise: Exercise, message: bytes) -> Result:
         text = "handed in, to be judged elsewhere"
     except OSError as error:
         text = f"could not be handed in: {error.strerror or type(error).__name__}"
-    result.items = [Item("the answer", exercise.points, 0.0, text)]
-    return result
+    return Result(exercise.id, exercise.points, problem=text)
 
 
-def _ask(exercise: Exercise, message: bytes, seed: int) -> Result:
+def _ask(exercise: Exercise, message: bytes, seed: int, notes: list[str]) -> Result:
     """Let the other process judge; if it fails, say so."""
     try:
         answer = _judge.ask(exercise.id, message, seed)
@@ -121,9 +119,8 @@ def _ask(exercise: Exercise, message: bytes, seed: int) -> Result:
             return Result(**fields)
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = f"the judge could not be reached, which is not your doing: {error}"
-    result = Result(exercise.id, exercise.points)
-    result.items = [Item("the answer", exercise.points, 0.0, reason)]
-    return result
+    items = [Item("the answer", exercise.points, 0.0, reason)]
+    return Result(exercise.id, exercise.points, items, list(notes))
 
 
 class _Judge:
@@ -133,12 +130,15 @@ class _Judge:
         self.process: subprocess.Popen[bytes] | None = None
         self.errors: Any = None
         self.environment: dict[str, str] = {}
+        self.owner = 0
         self.lock = threading.Lock()
 
     def ask(self, exercise: str, message: bytes, seed: int) -> dict[str, Any]:
         """The judge's answer. Raises OSError or ValueError if there is none."""
         with self.lock:
             environment = {n: os.environ[n] for n in _KEPT if n in os.environ}
+            if self.owner != os.getpid():  # a forked child doesn't share its parent's judge
+                self.process = None
             alive = self.process is not None and self.process.poll() is None
             if not alive or environment != self.environment:
                 self.stop()
@@ -159,7 +159,7 @@ class _Judge:
             return json.loads(line)
 
     def _start(self, environment: dict[str, str]) -> None:
-        self.environment = environment
+        self.environment, self.owner = environment, os.getpid()
         self.errors = tempfile.TemporaryFile()
         script = Path(__file__).with_name("judge.py")
         self.process = subprocess.Popen(
@@ -187,10 +187,17 @@ class _Judge:
             self.process.kill()
             for stream in (self.process.stdin, self.process.stdout, self.errors):
                 with suppress(OSError):
-                    stream.close()
+                    if stream is not None:
+                        stream.close()
             self.process.wait()
             self.process = None
 
 
 _judge = _Judge()
-atexit.register(_judge.stop)
+
+
+@atexit.register
+def _stop_judge() -> None:
+    """End it with the process that started it; a child that was forked since leaves it alone."""
+    if _judge.owner == os.getpid():
+        _judge.stop()

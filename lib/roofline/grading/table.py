@@ -1,16 +1,17 @@
 """The table that a check shows, as plain text and as HTML.
 
 The HTML takes its colours from the page, so that it is legible on light and on dark, and says
-everything in words and signs; the two colours of its rules (blue and vermilion, from Okabe and Ito's
-palette for all kinds of colour vision) repeat what the words say.
+everything in words and signs; the colours of its rules (blue, orange and vermilion, from Okabe and
+Ito's palette for all kinds of colour vision) repeat what the words say.
 """
 
 from __future__ import annotations
 
 import html
 import textwrap
-from typing import Any
+from collections.abc import Iterator
 
+from roofline.grading.registry import Item
 from roofline.grading.result import Result
 
 WIDTH = 96
@@ -23,64 +24,70 @@ def number(value: float) -> str:
     return f"{round(value, 2):g}"
 
 
-def _word(item: Any) -> str:
+def _word(item: Item) -> str:
     return "earned" if not item.lost else "part" if item.earned else "lost"
 
 
 def headline(result: Result) -> str:
     """One line: which exercise, and how many points."""
-    points = f"{number(result.earned)} of {number(result.points)} points"
-    if not result.attempted:
-        points = f"not attempted yet (0 of {number(result.points)} points)"
-    about = f" · {result.about}" if result.about else ""
-    return f"{result.exercise} · {points}{about}"
+    said = f"{number(result.earned)} of {number(result.points)} points"
+    if result.problem:
+        said = result.problem
+    elif not result.attempted:
+        said = f"not attempted yet (0 of {number(result.points)} points)"
+    return " · ".join(part for part in (result.exercise, said, result.about) if part)
+
+
+def _rows(result: Result) -> Iterator[tuple[str, Item, str, str]]:
+    """Word, item, message and hint for each line; what stands in the line above isn't repeated."""
+    above = None
+    for item in result.items if result.attempted and not result.problem else []:
+        if item.lost and (item.message, item.hint) == above:
+            yield _word(item), item, "as above", ""
+        else:
+            yield _word(item), item, item.message, item.hint
+        above = item.message, item.hint
 
 
 def text(result: Result) -> str:
     """The table for a terminal."""
     lines = [headline(result)]
-    items = result.items if result.attempted else []
-    width = max((len(i.name) for i in items), default=0)
-    for item in items:
+    width = max((len(item.name) for _, item, _, _ in _rows(result)), default=0)
+
+    def add(words: str, start: str, indent: str) -> None:
+        lines.extend(textwrap.wrap(words, WIDTH, initial_indent=start, subsequent_indent=indent))
+
+    for word, item, message, hint in _rows(result):
         points = f"{number(item.earned)}/{number(item.points)}"
-        start = f"  {_SIGNS[_word(item)]} {_word(item):6} {points:>5}  {item.name:{width}}  "
-        indent = " " * len(start)
-        lines += textwrap.wrap(item.message, WIDTH, initial_indent=start, subsequent_indent=indent)
-        if item.hint:
-            lines += textwrap.wrap(
-                f"looks like: {item.hint}", WIDTH, initial_indent=indent, subsequent_indent=indent
-            )
+        start = f"  {_SIGNS[word]} {word:6} {points:>5}  {item.name:{width}}  "
+        indent = " " * min(len(start), WIDTH // 2)
+        add(message or "-", start, indent)
+        if hint:
+            add(f"hint: {hint}", indent, indent)
     for note in result.notes:
-        lines += textwrap.wrap(
-            f"note: {note}", WIDTH, initial_indent="  ", subsequent_indent="    "
-        )
+        add(f"note: {note}", "  ", "    ")
     return "\n".join(lines)
 
 
 def markup(result: Result) -> str:
     """The table for a notebook."""
-    cell = (
-        "padding:.25em .7em;text-align:left;vertical-align:top;background:transparent;color:inherit"
-    )
+    cell = "padding:.25em .7em;text-align:left;vertical-align:top;background:none;color:inherit"
     rows = []
-    for item in result.items if result.attempted else []:
-        word = _word(item)
-        hint = f"<br><em>looks like:</em> {html.escape(item.hint)}" if item.hint else ""
+    for word, item, message, hint in _rows(result):
+        more = f"<br><em>hint:</em> {html.escape(hint)}" if hint else ""
+        points = f"{number(item.earned)} of {number(item.points)}"
         rows.append(
-            f'<tr style="background:transparent">'
+            f'<tr style="background:none">'
             f'<td style="{cell};border-left:4px solid {_RULES[word]};white-space:nowrap">'
             f"{_SIGNS[word]} {word}</td>"
             f'<td style="{cell}">{html.escape(item.name)}</td>'
-            f'<td style="{cell};white-space:nowrap">'
-            f"{number(item.earned)} of {number(item.points)}</td>"
-            f'<td style="{cell}">{html.escape(item.message)}{hint}</td></tr>'
+            f'<td style="{cell};white-space:nowrap">{points}</td>'
+            f'<td style="{cell}">{html.escape(message)}{more}</td></tr>'
         )
     table = ""
     if rows:
-        heads = "".join(
-            f'<th scope="col" style="{cell}">{h}</th>'
-            for h in ("", "checked", "points", "what came out")
-        )
+        titles = ("result", "checked", "points", "what came out")
+        heads = "".join(f'<th scope="col" style="{cell}">{title}</th>' for title in titles)
         table = (
             '<table style="border-collapse:collapse;margin:.3em 0">'
             f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -1,4 +1,4 @@
-"""Wrong and right answers to the sample chapter: the pattern for ``tests/graders/<chapter>.py``."""
+"""Wrong and right answers to the drill chapter: the pattern for ``tests/graders/<chapter>.py``."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from roofline.grading.answers import right, wrong
 GRADIENTS = ["gradient of x", "gradient of w", "gradient of b"]
 
 
-@wrong("sample.linear", loses=["result"], hint="b is not added")
+@wrong("drill.linear", loses=["result"], hint="b is not added")
 def forgets_the_bias(x, w, b):
     return x @ w.T, lambda dy: (dy @ w, dy.T @ x, dy.sum(0))
 
 
-@wrong("sample.linear", loses=["gradient of b"], hint="mean over the batch")
+@wrong("drill.linear", loses=["gradient of b"], hint="mean over the batch")
 def averages_over_the_batch(x, w, b):
     return x @ w.T + b, lambda dy: (dy @ w, dy.T @ x, dy.mean(0))
 
 
-@wrong("sample.linear", loses=["gradient of w"], hint="transposed")
+@wrong("drill.linear", loses=["gradient of w"], hint="transposed")
 def forgets_to_transpose(x, w, b):
     return x @ w.T + b, lambda dy: (dy @ w, x.T @ dy, dy.sum(0))
 
 
-@wrong("sample.linear", loses=["result", *GRADIENTS], hint="at least 1 value")
+@wrong("drill.linear", loses=["result", *GRADIENTS], hint="at least 1 value")
 def returns_no_pullback(x, w, b):
     return x @ w.T + b
 
 
-@right("sample.linear")
+@right("drill.linear")
 def with_einsum(x, w, b):
     def pullback(dy):
         dw = torch.einsum("bo,bi->oi", dy, x)
@@ -37,7 +37,7 @@ def with_einsum(x, w, b):
     return torch.einsum("bi,oi->bo", x, w) + b, pullback
 
 
-@right("sample.linear")
+@right("drill.linear")
 def with_a_loop(x, w, b):
     y = torch.stack([torch.stack([(row * out).sum() for out in w]) + b for row in x])
 

@@ -8,7 +8,7 @@ import torch
 from roofline.grading import Exercise, Item, call, compare, exercise, generator
 
 
-@exercise("sample.linear")
+@exercise("drill.linear")
 class Linear(Exercise):
     """A linear layer and its pullback."""
 
