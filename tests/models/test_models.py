@@ -116,6 +116,45 @@ def test_encoder_decoder_equals_its_twin(device: str) -> None:
     compare(our, their, tokens(2, 6, 11, device), tokens(2, 5, 7, device), padding)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_recurrent_models_equal_their_twins(kind: str, device: str) -> None:
+    our, their = twins(
+        lambda: models.RecurrentClassifier(kind, 11, 4, 5, 3, 2),
+        lambda: torch_models.RecurrentClassifier(kind, 11, 4, 5, 3, 2),
+        device,
+    )
+    compare(our, their, tokens(3, 6, 11, device), torch.tensor([6, 1, 4]))
+    whole = tokens(3, 6, 11, device)
+    torch.testing.assert_close(our(whole).data, our(whole, torch.tensor([6, 6, 6])).data)
+    for tied in (False, True):
+        our, their = twins(
+            lambda t=tied: models.RecurrentLM(kind, 11, 5, 5, 2, tied=t),
+            lambda t=tied: torch_models.RecurrentLM(kind, 11, 5, 5, 2, t),
+            device,
+            starts=not tied,
+        )
+        compare(our, their, whole)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_recurrent_models_write_on_from_their_state(kind: str) -> None:
+    torch.manual_seed(0)
+    model = models.RecurrentLM(kind, 11, 6, 5, 2, dropout=0.5)
+    start = tokens(2, 3, 11)
+    greedy = model.generate(start, 5, temperature=0)
+    assert model.training and torch.equal(greedy[:, :3], start)
+    best = model.eval()(greedy).data.argmax(-1)
+    assert torch.equal(greedy[:, 3:], best[:, 2:-1])
+
+
+def test_impossible_recurrent_models_are_refused() -> None:
+    with pytest.raises(ValueError, match="rnn, lstm, gru"):
+        models.RecurrentLM("lstn", 11, 5, 5)
+    with pytest.raises(ValueError, match="width equal to hidden"):
+        models.RecurrentLM("lstm", 11, 4, 5, tied=True)
+
+
 @pytest.mark.parametrize(
     ("build", "shape", "parameters", "flops"),
     [

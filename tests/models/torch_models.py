@@ -186,3 +186,36 @@ class EncoderDecoder(nn.Module):
             memory_key_padding_mask=padding,
         )
         return self.head(x)
+
+
+class RecurrentClassifier(nn.Module):
+    def __init__(
+        self, kind: str, vocabulary: int, width: int, hidden: int, classes: int, layers: int
+    ):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.recurrent = getattr(nn, kind.upper())(width, hidden, layers, batch_first=True)
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """One row at a time, without padding."""
+        rows = []
+        for row, length in zip(tokens, lengths.tolist(), strict=True):
+            y, _ = self.recurrent(self.embedding(row[None, :length]))
+            rows.append(y[:, -1])
+        return self.head(torch.cat(rows))
+
+
+class RecurrentLM(nn.Module):
+    def __init__(
+        self, kind: str, vocabulary: int, width: int, hidden: int, layers: int, tied: bool
+    ):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.recurrent = getattr(nn, kind.upper())(width, hidden, layers, batch_first=True)
+        self.head = nn.Linear(hidden, vocabulary)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.recurrent(self.embedding(tokens))[0])

@@ -101,6 +101,15 @@ def test_torchs_own_state_loads() -> None:
     agree(pairs)
 
 
+def test_blocks_of_a_large_buffer_are_all_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roofline.optim.flat.BLOCK", 48)  # smaller than the buffer and unaligned
+    parameters, rivals = twins()
+    our, their = AdamW(parameters, lr=0.01), torch.optim.AdamW(rivals, lr=0.01)
+    pairs = list(zip(parameters, rivals, strict=True))
+    advance(our, their, pairs, range(20))
+    agree(pairs)
+
+
 def test_groups_have_their_own_settings() -> None:
     parameters, rivals = twins()
     split = [{"params": parameters[:2], "weight_decay": 0.0}, {"params": parameters[2:], "lr": 0.5}]

@@ -105,8 +105,10 @@ class Adam(Optimizer):
             grad = grad.add(data, alpha=decay)
         exp_avg.lerp_(grad, 1 - beta1)
         exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        scale = exp_avg_sq.sqrt().div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-        data.addcdiv_(exp_avg, scale, value=-lr / (1 - beta1**step))
+        # Both corrections in one factor, as at the end of the paper's section 2, with ε to match.
+        root = math.sqrt(1 - beta2**step)
+        scale = exp_avg_sq.sqrt().add_(group["eps"] * root)
+        data.addcdiv_(exp_avg, scale, value=-lr * root / (1 - beta1**step))
 
 
 class AdamW(Adam):
