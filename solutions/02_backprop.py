@@ -42,7 +42,7 @@ from roofline.hardware.trace import measure_in_turn
 from roofline.lab import style
 
 torch.manual_seed(0)
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # small matrices: more threads would wait for each other
 style.use()
 progress("02_backprop")
 
