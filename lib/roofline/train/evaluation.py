@@ -79,13 +79,13 @@ def predict(
     place = choose(device)
     model.to(place)
     together = inputs if isinstance(inputs, tuple) else (inputs,)
+    if len(together[0]) == 0:
+        raise ValueError("there is nothing to predict: inputs has no rows")
     parts = zip(*[value.split(batch_size) for value in together], strict=True)
     with evaluating(model, precision):
         outputs = [
             model(*cast_inputs(moved(part, place), type_of(precision))).data.cpu() for part in parts
         ]
-    if not outputs:
-        raise ValueError("there is nothing to predict: inputs has no rows")
     return torch.cat(outputs)
 
 

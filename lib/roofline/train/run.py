@@ -48,12 +48,13 @@ class Run:
 
     def __post_init__(self) -> None:
         self.path = Path(self.settings.save) if self.settings.save is not None else None
-        if self.path is not None:
-            saving.sweep(self.path)
-            if self.settings.resume and self.path.exists():
-                self.resume(self.path)
+        if self.path is not None and self.settings.resume and self.path.exists():
+            self.resume(self.path)
         # To read a number from a GPU makes the program wait for it, so they are read 20 at a time.
         self.pending = Pending(self.history, every=1 if self.place.type == "cpu" else 20)
+        if self.path is not None:
+            saving.sweep(self.path)
+            self.save(self.path)  # the first weights too, and an error now if it can't be written
         self.since = time.perf_counter()
 
     def stopped(self) -> str:
