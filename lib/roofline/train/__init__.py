@@ -3,7 +3,6 @@
 from .evaluation import accuracy, evaluate, predict, token_loss
 from .history import Diverged, History
 from .loop import train
-from .recompute import checkpoint
 from .settings import Settings
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "History",
     "Settings",
     "accuracy",
-    "checkpoint",
     "evaluate",
     "predict",
     "token_loss",

@@ -1,6 +1,6 @@
-"""Trade time for memory: keep what goes into a layer, and run the layer again when walking back.
+"""Trade time for memory: the layers named keep what goes into them, and run again on the way back.
 
-Chen, Xu, Zhang and Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost", 1604.06174.
+:func:`roofline.autograd.checkpoint` does it for one call; this does it for layers of a model.
 """
 
 from __future__ import annotations
@@ -11,62 +11,8 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
-
-from roofline.autograd import Tensor, backward, no_grad, op
+from roofline.autograd import Tensor, checkpoint
 from roofline.nn import Module
-
-from .randomness import random_state, set_random_state
-
-
-def checkpoint(
-    function: Callable[..., Tensor], *inputs: Any, parameters: Iterable[Tensor] | None = None
-) -> Tensor:
-    """``function(*inputs)``, of which training remembers the inputs and nothing else.
-
-    The walk back runs ``function`` again, with the random numbers of the first time, so dropout
-    drops the same. A forward pass more is the price: about a third of a training step.
-
-    Args:
-        function: a Module, a method of one, or any function that returns one Tensor.
-        inputs: Tensors and other values. Every Tensor that isn't a parameter must be among them.
-        parameters: the leaves that ``function`` uses; by default the Module's.
-    """
-    if parameters is None:
-        module = function if isinstance(function, Module) else getattr(function, "__self__", None)
-        parameters = module.parameters() if isinstance(module, Module) else ()
-    leaves = [leaf for leaf in parameters if leaf.requires_grad]
-    wrapped = tuple(isinstance(value, Tensor) for value in inputs)
-    return _recomputed(function, wrapped, *inputs, *leaves)
-
-
-@op
-def _recomputed(
-    function: Callable[..., Tensor], wrapped: tuple[bool, ...], *values: Any, needs: Any
-) -> tuple[torch.Tensor, Callable]:
-    """``values`` are the inputs, of which those ``wrapped`` were Tensors, and the parameters."""
-    inputs = values[: len(wrapped)]
-    wanted = [need is not None for need in needs[2 : 2 + len(inputs)]]
-    device = next((v.device for v in values if isinstance(v, torch.Tensor)), torch.device("cpu"))
-    state = random_state(device)
-    pairs = list(zip(inputs, wrapped, strict=True))
-    with no_grad():
-        result = function(*[Tensor(value) if is_ours else value for value, is_ours in pairs]).data
-
-    def pullback(grad: torch.Tensor) -> tuple:
-        after = random_state(device)
-        set_random_state(state, device)
-        again = [
-            Tensor(value, requires_grad=want) if is_ours else value
-            for (value, is_ours), want in zip(pairs, wanted, strict=True)
-        ]
-        # The inner walk adds to the parameters' own gradients, so there is none to hand on here.
-        backward(function(*again), grad)
-        set_random_state(after, device)
-        grads = [value.grad if isinstance(value, Tensor) else None for value in again]
-        return (None, None, *grads, *[None] * (len(values) - len(inputs)))
-
-    return result, pullback
 
 
 @contextmanager
@@ -101,6 +47,6 @@ def _recomputing(module: Module) -> Callable[..., Tensor]:
 
     def run(*inputs: Any, **options: Any) -> Tensor:
         call = functools.partial(forward, module, **options)
-        return checkpoint(call, *inputs, parameters=module.parameters())
+        return checkpoint(call, *inputs)
 
     return run
