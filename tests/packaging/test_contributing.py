@@ -17,7 +17,8 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 # "write `path`:" and the like, then fenced blocks with nothing between them but empty lines.
 STEP = re.compile(
-    r"(?:[Ww]rite|[Aa]ppend to|[Ii]n)\s+`([\w/.]+)`(?:, swap)?:\s+((?:```.*?^```\s*)+)"
+    r"(?:[Ww]rite|[Aa]ppend to|[Ii]n)\s+`([\w/.]+)`(?:, swap)?:\s+((?:```.*?^```\s*)+)",
+    re.M | re.S,
 )
 
 
@@ -39,7 +40,7 @@ def follow(copy: Path, section: str) -> str:
     """Do what a section says, in its order. Returns what its commands printed."""
     said = ""
     text = SECTIONS[section]
-    for match in re.finditer(rf"{STEP.pattern}|^```sh\n(.*?)^```", text, STEP.flags | re.M | re.S):
+    for match in re.finditer(rf"{STEP.pattern}|^```sh\n(.*?)^```", text, re.M | re.S):
         path, blocks, commands = match.groups()
         if commands:
             for command in commands.splitlines():
