@@ -1,3 +1,3 @@
-"""Under the Roofline: deep learning from backprop to Transformers, on the hardware that you have."""
+"""Under the Roofline: deep learning from backprop to Transformers, on your own hardware."""
 
 __version__ = "0.1.0"
