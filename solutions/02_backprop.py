@@ -66,9 +66,8 @@ progress("02_backprop")
 # %% name="data" tags=["nbval-check-output"]
 train_set, test_set = fashion_mnist()
 print(f"{len(train_set):,} pictures to train on, {len(test_set):,} to test on")
-print(
-    f"images {tuple(train_set.images.shape)}, from {train_set.images.min():.0f} to {train_set.images.max():.0f}"
-)
+low, high = train_set.images.min(), train_set.images.max()
+print(f"images {tuple(train_set.images.shape)}, from {low:.0f} to {high:.0f}")
 print("classes:", ", ".join(train_set.classes))
 
 figure, axes = plt.subplots(2, 5, figsize=(7.5, 3.4))
@@ -139,9 +138,8 @@ print(f"first loss {loss.item():.2f}; ln 10 = {math.log(10):.2f}")
 # %% name="jacobian" tags=["nbval-check-output"]
 entries = 64 * 256
 print(f"relu on a batch of 64 maps {entries:,} numbers to {entries:,} numbers.")
-print(
-    f"Its Jacobian as a float32 matrix: {4 * entries**2 / 1e9:.2f} GB, all but {entries:,} entries zero."
-)
+size = 4 * entries**2 / 1e9
+print(f"Its Jacobian in float32: {size:.2f} GB, all but {entries:,} entries zero.")
 print(f"The gradient that passes through it: {4 * entries / 1e3:.1f} kB.")
 
 # %% [markdown] exercise="backprop.sigmoid"
@@ -413,9 +411,8 @@ axis.axhline(math.log(10), color=style.ORANGE, linestyle=":", label="knows nothi
 axis.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 2.5))
 axis.legend()
 plt.show()
-print(
-    f"mean loss of the first {window} steps {smooth[0]:.2f}, of the last {window} steps {smooth[-1]:.2f}"
-)
+first, last = smooth[0], smooth[-1]
+print(f"mean loss of the first {window} steps {first:.2f}, of the last {window} {last:.2f}")
 
 # %% name="picture-mistakes"
 wrong = (guesses != test_labels).nonzero()[:10, 0]
@@ -435,9 +432,8 @@ pairs = torch.stack([test_labels, guesses])[:, guesses != test_labels]
     ),
     key=lambda entry: entry[1],
 )
-print(
-    f"the commonest mistake: {train_set.classes[true]} taken for {train_set.classes[said]}, {number} times"
-)
+names = train_set.classes
+print(f"the commonest mistake: {names[true]} taken for {names[said]}, {number} times")
 
 # %% [markdown] name="walk"
 # ## What `backward()` did
@@ -509,9 +505,7 @@ check("backprop.walk", walk)
 # the next cell. What backward costs as a multiple of forward:
 
 # %% name="predict-ratio"
-predict(
-    "backprop.ratio", None, "backward FLOPs as a multiple of forward FLOPs"
-)  # None -> your number
+predict("backprop.ratio", None, "backward FLOPs / forward FLOPs")  # None -> your number
 
 
 # %% name="count-ratio" tags=["nbval-check-output"]
@@ -673,9 +667,8 @@ check("backprop.silu", silu)
 # same batch, the gradients must agree up to rounding.
 
 # %% name="same-in-pytorch" tags=["nbval-check-output"]
-twin = torch.nn.Sequential(torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10)).to(
-    where
-)
+layers = torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10)
+twin = torch.nn.Sequential(*layers).to(where)
 with torch.no_grad():
     for theirs, ours in zip(twin.parameters(), parameters, strict=True):
         theirs.copy_(ours.data)
