@@ -14,8 +14,9 @@ from roofline.lab.experiment import Experiment, find, names
 OFFLINE = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    f"--LabApp.app_settings_dir={Path(__file__).parent / 'jupyter'}",
 )
-"""What keeps JupyterLab from asking the network for news and updates."""
+"""What keeps JupyterLab from asking for news and updates, and from asking whether it may."""
 
 
 def listing() -> str:

@@ -49,7 +49,7 @@ class Range:
             found = {self.low * 2**k for k in range(count)}
         else:
             count = int((self.high - self.low) / self.step + 1e-9) + 1
-            found = {self.low + k * self.step for k in range(count)}
+            found = {round(self.low + k * self.step, 10) for k in range(count)}
         return sorted(found | {self.high, *also})
 
 

@@ -1,6 +1,6 @@
 """An experiment in a notebook: the question, then controls, picture, line of text and trials.
 
-Only ipywidgets of the plain kind, which the browser operates from the keyboard: sliders, lists,
+Only ipywidgets of the plain kind, which the browser operates from the keyboard: sliders,
 buttons, text fields. What is displayed is one bundle of a widget view, a PNG and a line of text, so
 a notebook that was saved with it reads without a kernel.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import traitlets
 from IPython import get_ipython
 from IPython.display import display
 
@@ -46,22 +47,40 @@ def show(experiment: Experiment, *, folder: str | Path = ".", **settings: Any) -
     )
 
 
-def slider(control: Control, value: Any) -> ipywidgets.ValueWidget:
-    """The plain widget for one control, standing at ``value``."""
+FEW = 6
+
+
+def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
+    """The plain widget for one control, standing at ``value``: buttons for a few choices, else a
+    slider.
+
+    Not a list: JupyterLab takes the arrow keys of a list in a cell's output for its own.
+    """
     look = {
         "description": control.label,
         "style": {"description_width": "5.5em"},
         "layout": ipywidgets.Layout(width="20em"),
     }
     if isinstance(control.kind, Choices):
-        return ipywidgets.Dropdown(options=control.kind.options, value=value, **look)
-    if control.kind.doubling:
+        options = [(choice, choice) for choice in control.kind.options]
+        if len(options) <= FEW:
+            look["style"] |= {"button_width": "auto"}
+            look["layout"] = ipywidgets.Layout(width="100%")
+            return ipywidgets.ToggleButtons(options=options, value=value, **look)
+    else:
         stops = [control.check(stop) for stop in control.kind.stops(value)]
         options = [(f"{stop:,}", stop) for stop in stops]
-        return ipywidgets.SelectionSlider(options=options, value=value, **look)
-    sort = ipywidgets.IntSlider if control.whole else ipywidgets.FloatSlider
-    low, high = control.check(control.kind.low), control.check(control.kind.high)
-    return sort(min=low, max=high, step=control.kind.step, value=value, **look)
+    return ipywidgets.SelectionSlider(options=options, value=value, **look)
+
+
+class Picture(ipywidgets.Image):
+    """An image that says what it shows: its tooltip is what a screen reader reads.
+
+    The browser's side of ipywidgets looks for a description before it shows a tooltip, and an Image
+    of its own has none.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
 
 
 class Panel:
@@ -72,11 +91,11 @@ class Panel:
         self.folder = folder
         self.rows: list[trials.Row] = []
         self.result = experiment.model(**settings)
-        self.sliders = {
-            name: slider(control, control.check(settings.get(name, control.default)))
+        self.control_widgets = {
+            name: control_widget(control, control.check(settings.get(name, control.default)))
             for name, control in experiment.controls.items()
         }
-        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        self.picture = Picture(format="png", layout=ipywidgets.Layout(max_width="100%"))
         self.line = ipywidgets.HTML()
         self.table = ipywidgets.HTML()
         self.notice = ipywidgets.HTML()
@@ -103,7 +122,7 @@ class Panel:
         return int(self.experiment.draw(self.result).get_figwidth() * 100)
 
     def settings(self) -> dict[str, Any]:
-        return {name: widget.value for name, widget in self.sliders.items()}
+        return {name: widget.value for name, widget in self.control_widgets.items()}
 
     def commit(self, typed: str) -> str:
         """Keep the learner's prediction, then show the picture; refuses what isn't a number."""
@@ -143,7 +162,11 @@ class Panel:
     def _ask(self) -> None:
         question = self.experiment.question
         number = ipywidgets.Text(
-            description=f"{question.unit}", placeholder="a number", layout={"width": "14em"}
+            description=f"Your prediction, in {question.unit}",
+            placeholder="a number",
+            style={"description_width": "initial"},
+            layout={"width": "20em"},
+            continuous_update=False,  # or a quick click on Commit overtakes the last digits typed
         )
         button = ipywidgets.Button(description="Commit", button_style="primary")
         button.on_click(lambda _: self._told(lambda: self.commit(number.value)))
@@ -160,13 +183,13 @@ class Panel:
         save.on_click(lambda _: self._told(self.save))
         first = self.experiment.question
         reckoning = _reckoning(self.predicted, first.truth(self.result), first.unit, first.kind)
-        for widget in self.sliders.values():
+        for widget in self.control_widgets.values():
             widget.observe(lambda _: self.redraw(), names="value")
         row = ipywidgets.Layout(flex_flow="row wrap")
         self._show()
         self.widget.children = (
             ipywidgets.HTML(_paragraph(reckoning)),
-            ipywidgets.HBox(tuple(self.sliders.values()), layout=row),
+            ipywidgets.HBox(tuple(self.control_widgets.values()), layout=row),
             self.picture,
             self.line,
             ipywidgets.HBox((keep, self.file, save), layout=row),
@@ -213,4 +236,5 @@ def _paragraph(text: str) -> str:
     """Text that a screen reader speaks when it changes."""
     if not text:
         return ""
-    return f'<p role="status" aria-live="polite" style="margin:2px 0">{html.escape(text)}</p>'
+    look = "margin:2px 0;line-height:1.5"
+    return f'<p role="status" aria-live="polite" style="{look}">{html.escape(text)}</p>'

@@ -1,0 +1,92 @@
+"""An experiment alone, in a real browser, from the keyboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from browser.laboratory import Server, Watched
+from browser.notebook import open_notebook
+from roofline import lab
+from roofline.lab.alone import notebook as alone
+
+LAB = ".roofline-lab"
+
+
+def slider(page: Any, name: str) -> Any:
+    """The part of the slider called ``name`` that takes the focus."""
+    row = page.locator(f"{LAB} .widget-hslider", has=page.get_by_text(name, exact=True))
+    return row.locator(".noUi-handle")
+
+
+def line(page: Any, words: str) -> Any:
+    """The line of text under the picture, once it has ``words``: it is what is drawn last."""
+    found = page.locator(f"{LAB}-line p", has_text=words)
+    found.wait_for()
+    return found
+
+
+def picture(page: Any) -> bytes:
+    """The bytes that the browser shows."""
+    return bytes(
+        page.locator(f"{LAB} img").evaluate(
+            "async img => [...new Uint8Array(await (await fetch(img.src)).arrayBuffer())]"
+        )
+    )
+
+
+def test_an_experiment_is_operated_from_the_keyboard(
+    page: Any, server: Server, watched: Watched
+) -> None:
+    path = server.folder / "remembered.ipynb"
+    path.write_text(alone(lab.remembered, server.folder), encoding="utf-8")
+    notebook = open_notebook(page, server, path.name)
+    notebook.run_all(60)
+
+    # Asked first, and no picture before the answer.
+    field = page.locator(f"{LAB} input")
+    field.wait_for()
+    assert page.locator(f"{LAB} img").count() == 0
+    notebook.picture("experiment_question")
+    field.focus()
+    for key in ("much", "Tab", "Enter"):
+        page.keyboard.type(key) if len(key) == 4 else page.keyboard.press(key)
+    page.get_by_text("'much' is not a number above 0").wait_for()
+    field.focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("1.5")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    # The picture is the model's, byte for byte, and says so in words too.
+    first = lab.remembered.model()
+    line(page, lab.remembered.describe(first))
+    assert picture(page) == lab.style.png(lab.remembered.draw(first))
+    assert page.locator(f"{LAB} img").get_attribute("title") == lab.remembered.describe(first)
+    page.get_by_text("You predicted 1.5 MiB. It is 0.639 MiB (measured)").wait_for()
+    notebook.picture("experiment")
+
+    # From control to control with Tab, along each with the arrows.
+    slider(page, "batch").focus()
+    page.keyboard.press("ArrowRight")
+    line(page, "Batch 256, width 256, depth 2, relu")
+    page.keyboard.press("End")
+    line(page, "Batch 4,096, width 256, depth 2, relu")
+    slider(page, "depth").focus()
+    page.keyboard.press("ArrowUp")
+    line(page, "Batch 4,096, width 256, depth 3, relu")
+    page.get_by_role("button", name="silu").press("Enter")
+    moved = lab.remembered.model(batch=4096, depth=3, activation="silu")
+    line(page, lab.remembered.describe(moved))
+    assert picture(page) == lab.style.png(lab.remembered.draw(moved))
+
+    # What is worth keeping is kept, and saved beside the notebook.
+    page.get_by_role("button", name="Keep this trial").press("Enter")
+    page.locator(f"{LAB} table").wait_for()
+    page.get_by_role("button", name="Save trials").press("Enter")
+    saved = server.folder / "remembered_trials.csv"
+    page.get_by_text(f"1 saved in {saved}").wait_for()
+    assert f"4096,256,3,silu,adam,{moved.measured}," in saved.read_text(encoding="utf-8")
+
+    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    notebook.picture("experiment_dark")
