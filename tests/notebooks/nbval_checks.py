@@ -36,8 +36,11 @@ def pytest_runtest_setup(item: Any) -> Generator[None, None, None]:
 
     item.parent.roofline = stack = ExitStack()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.enter_context(environment()).items():
-            patch.setitem(os.environ, name, value)
+        wanted = stack.enter_context(environment())
+        for name in os.environ.keys() - wanted.keys():
+            patch.delenv(name)
+        for name, value in wanted.items():
+            patch.setenv(name, value)
         return (yield)
 
 

@@ -175,15 +175,25 @@ def test_prose_can_be_rebuilt_without_running(copy: Path) -> None:
     assert cells(copy, RELEASE)["summary"].source == "Very little."
 
 
+def nbgrader(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("nbgrader")), *arguments]
+    return subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=120)
+
+
 def test_stock_generate_assignment_gives_the_same_release(copy: Path) -> None:
     """Through the command, with the gradebook, from the executed solution: byte for byte."""
     expected = (copy / RELEASE).read_bytes()
-    nbgrader = Path(sys.executable).with_name("nbgrader")
-    command = [nbgrader, "generate_assignment", "90_sample", "--force"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120)
+    done = nbgrader(copy, "generate_assignment", "90_sample", "--force")
     assert done.returncode == 0, done.stderr
     assert (copy / "classroom" / "gradebook.db").is_file()
     assert (copy / RELEASE).read_bytes() == expected
+
+
+def test_stock_validate_tells_solved_from_unsolved(built_course: Path) -> None:
+    done = nbgrader(built_course, "validate", str(SOLUTION), str(RELEASE))
+    assert done.returncode == 0, done.stderr
+    solved, unsolved = re.findall(r"Success!|VALIDATION FAILED ON \d CELL", done.stdout)
+    assert (solved, unsolved) == ("Success!", "VALIDATION FAILED ON 2 CELL"), done.stdout
 
 
 FAILING = """\

@@ -14,6 +14,7 @@ import pytest
 from roofline.classroom import build
 
 TESTS = Path(__file__).parents[1]
+LIBRARY = Path(build.__file__).parents[2]
 SOLUTION, RELEASE = build.solution_path("90_sample"), build.release_path("90_sample")
 
 
@@ -23,7 +24,7 @@ def nbval(course: Path, *paths: Path) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", f"--rootdir={course}", *options, *map(str, paths)],
         cwd=course,
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(LIBRARY)])},
         capture_output=True,
         text=True,
         timeout=300,

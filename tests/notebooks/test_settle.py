@@ -139,6 +139,8 @@ def test_outputs_must_agree_in_number_kind_and_format() -> None:
     assert not same([text], [other])
     assert not same([shown(**{"text/plain": "a"})], [shown(**{"text/html": "a"})])
     assert not same([shown(**{"text/plain": "a"})], [stream("a")])
+    marked = new_output("display_data", data={"text/plain": "a"}, metadata={"points": 2})
+    assert not same([shown(**{"text/plain": "a"})], [marked])
 
 
 def test_pictures_may_differ_a_little() -> None:

@@ -15,6 +15,7 @@ committed outputs stay, byte for byte, where the new ones are the same:
 - text (plain, HTML, SVG, JSON) equal but for numbers and the width of white space. Two numbers are
   the same if both are written with a decimal point or an exponent and differ by at most 1 in 1,000,
   or by one unit of the last digit printed. Whole numbers must be equal;
+- metadata equal in the same sense;
 - PNG pictures equal in size, pixels differing by at most 0.2% of full scale on average.
 
 A cell marked ``tolerance=0.05`` allows 5% instead, of its whole numbers too and of its pixels.
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -163,11 +165,12 @@ def _output_difference(new: NotebookNode, old: NotebookNode, tolerance: float | 
             found = _text_difference(_as_text(value), _as_text(old.data[form]), tolerance)
         if found:
             return f"{form}: {found}"
-    return None
+    found = _text_difference(_as_text(new.metadata), _as_text(old.metadata), tolerance)
+    return f"metadata: {found}" if found else None
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _text_difference(new: str, old: str, tolerance: float | None) -> str | None:
