@@ -121,7 +121,7 @@ def categorical(p, y):
 def sure_of(k, p=0.9):
     """Probabilities: p for class k; the rest to class 0, or spread evenly if k is 0."""
     rest = torch.full((10,), (1 - p) / 9) if k == 0 else (1 - p) * torch.eye(10)[0]
-    return torch.where(torch.arange(10) == k, torch.tensor(p), rest)
+    return torch.where(torch.arange(10) == k, torch.tensor(p), rest.clamp(min=1e-6))
 
 
 truth = torch.eye(10)[0]

@@ -549,6 +549,7 @@ class Chunked(Exercise):
         ]
         mean_of_means = torch.stack([p[0] for p in pieces]).mean()
         total = torch.cat([p[1] for p in pieces])
+        whole = self.reference(hidden[:32], weight, labels[:32])
         gradient = compare(
             "gradient",
             1,
@@ -571,6 +572,7 @@ class Chunked(Exercise):
             [
                 ([mean_of_means, total], "a mean of means weighs the short last piece too much"),
                 ([mean_of_means, slope], "a mean of means weighs the short last piece too much"),
+                (list(whole), "the last rows are missing: a piece may be shorter than the chunk"),
             ],
         )
         return [value, gradient, last, self._largest(outputs, [value, gradient], large, wide)]
