@@ -363,44 +363,36 @@ for name, curve in curves.items():
 # its own rate it does well on this easy task. What remains of the argument is the picture above:
 # cross-entropy is the one that still moves when the network is sure and wrong.
 
-# %% [markdown] exercise="losses.weighted"
+# %% [markdown] exercise="losses.balanced"
 # ### Exercise: when one class is rare
 #
-# If 1 example in 200 is a shirt, a network that never says "shirt" has a low loss. A weight $w_k$
-# for each class corrects that. The weighted mean divides by the weights that took part, not by $n$,
-# so that the size of the loss doesn't depend on which classes a batch happens to hold:
+# If 1 example in 200 is a shirt, a network that never says "shirt" has a low loss. Weights correct
+# that: let an example weigh $w_i = 1 / c_{y_i}$, where $c_k$ is how often class $k$ occurs in the
+# training set. Then every class has the same say. The weighted mean divides by the weights that took
+# part, not by $n$, so that the size of the loss doesn't depend on which classes a batch happens to hold:
 #
-# $$L = \frac{\sum_i w_{y_i}\,(-\log p_{i,y_i})}{\sum_i w_{y_i}} .$$
+# $$L = \frac{\sum_i w_i\,(-\log p_{i,y_i})}{\sum_i w_i} .$$
 #
-# Write `class_weights` too: weights that give every class the same total, with mean 1 over the
-# classes that occur, and 0 for a class that doesn't.
-#
-# <details><summary>Division by zero</summary>
-# A class without a single example has a count of 0.
+# <details><summary>nan although every logit is ordinary</summary>
+# A class that never occurs has a count of 0. Does its weight of 1/0 get into your sums?
+# </details>
+# <details><summary>A batch of one class gives a loss that depends on its weight</summary>
+# A weighted mean of equal things is that thing. Check your divisor.
 # </details>
 
 
-# %% solution="losses.weighted"
-def weighted(logits, labels, weights):
-    """Weighted mean cross-entropy of logits (n, k), labels (n,), weights (k,); no dimensions."""
+# %% solution="losses.balanced"
+def balanced(logits, labels, counts):
+    """Mean cross-entropy of logits (n, k), labels (n,), weighted by 1 / counts (k,) of the class."""
     ### BEGIN SOLUTION
-    losses = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
-    share = weights[labels]
-    return (share * losses).sum() / share.sum()
+    each = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
+    weights = 1 / counts[labels]
+    return (weights * each).sum() / weights.sum()
     ### END SOLUTION
 
 
-def class_weights(labels, classes):
-    """Weights, (classes,) float32, in inverse proportion to how often each label occurs."""
-    ### BEGIN SOLUTION
-    counts = torch.bincount(labels, minlength=classes).float()
-    weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0)
-    return weights / weights[counts > 0].mean()
-    ### END SOLUTION
-
-
-# %% check="losses.weighted"
-check("losses.weighted", (weighted, class_weights))
+# %% check="losses.balanced"
+check("losses.balanced", balanced)
 
 # %% name="imbalance"
 shirt = train_set.classes.index("shirt")

@@ -281,82 +281,60 @@ def recomputes_from_the_logits(logits, labels):
     return loss, pullback
 
 
-# --- weighted -----------------------------------------------------------------------------------
+# --- balanced -----------------------------------------------------------------------------------
 
-WEIGHTED, EQUAL = "weighted loss", "equal weights change nothing"
-OCCUR, ABSENT = "weights of the classes that occur", "a class that doesn't occur weighs 0"
-
-
-def _loss(logits, labels, weights):
-    each = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
-    return (weights[labels] * each).sum() / weights[labels].sum()
+WEIGHTED, EQUAL, NEVER = "weighted loss", "equal counts change nothing", "a class that never occurs"
 
 
-def _balance(labels, classes):
-    counts = torch.bincount(labels, minlength=classes).float()
-    weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0)
-    return weights / weights[counts > 0].mean()
+def _each(logits, labels):
+    return -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
 
 
-def _divided_by_n(logits, labels, weights):
-    return (weights[labels] * -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]).mean()
+@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER], "not by n")
+def divided_by_n(logits, labels, counts):
+    return (_each(logits, labels) / counts[labels]).mean()
 
 
-def _without_zero(labels, classes):
-    weights = 1 / torch.bincount(labels, minlength=classes).float()
-    return weights / weights[weights.isfinite()].mean()
+@wrong("losses.balanced", [WEIGHTED, NEVER], "no effect")
+def unweighted(logits, labels, counts):
+    return _each(logits, labels).mean()
 
 
-def _unscaled(labels, classes):
-    counts = torch.bincount(labels, minlength=classes).float()
-    return torch.where(counts > 0, 1 / counts.clamp(min=1), 0)
+@wrong("losses.balanced", [WEIGHTED, NEVER], "the heavier")
+def heavier_when_frequent(logits, labels, counts):
+    weights = counts[labels]
+    return (weights * _each(logits, labels)).sum() / weights.sum()
 
 
-def _by_count(labels, classes):
-    counts = torch.bincount(labels, minlength=classes).float()
-    return counts / counts[counts > 0].mean()
+@wrong("losses.balanced", [NEVER], "1/0 got into a sum")
+def one_hot_times_infinity(logits, labels, counts):
+    truth = torch.eye(len(counts))[labels]
+    weights = truth @ (1 / counts)
+    return (weights * _each(logits, labels)).sum() / weights.sum()
 
 
-def _unweighted(logits, labels, weights):
-    return -logits.log_softmax(1).gather(1, labels[:, None]).mean()
+@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER], "not those of the classes")
+def divided_by_the_classes_weights(logits, labels, counts):
+    return (_each(logits, labels) / counts[labels]).sum() / (1 / counts).sum()
 
 
-def _over_all_classes(labels, classes):
-    weights = _unscaled(labels, classes)
-    return weights / weights.mean()
-
-
-wrong("losses.weighted", [WEIGHTED, EQUAL], "not by n")((_divided_by_n, _balance))
-wrong("losses.weighted", [ABSENT], "a case of its own")((_loss, _without_zero))
-wrong("losses.weighted", [OCCUR], "mean of 1")((_loss, _unscaled))
-wrong("losses.weighted", [OCCUR], "the rarer, the heavier")((_loss, _by_count))
-wrong("losses.weighted", [WEIGHTED], "no effect")((_unweighted, _balance))
-wrong("losses.weighted", [OCCUR], "not over all")((_loss, _over_all_classes))
-
-
-def _loop(logits, labels, weights):
+@right("losses.balanced")
+def in_a_loop(logits, labels, counts):
     top = bottom = 0.0
     for row, label in zip(logits.double(), labels.tolist(), strict=True):
-        top += weights[label].double() * (row.exp().sum().log() - row[label])
-        bottom += weights[label].double()
+        weight = 1 / float(counts[label])
+        top += weight * (row.exp().sum().log() - row[label])
+        bottom += weight
     return (top / bottom).float()
 
 
-def _counting(labels, classes):
-    counts = [labels.tolist().count(k) for k in range(classes)]
-    inverse = [1 / c if c else 0.0 for c in counts]
-    mean = sum(inverse) / sum(c > 0 for c in counts)
-    return torch.tensor([i / mean for i in inverse])
-
-
-def _one_hot(logits, labels, weights):
-    truth = torch.eye(logits.shape[1])[labels]
-    share = truth @ weights
+@right("losses.balanced")
+def scaled_and_masked(logits, labels, counts):
+    weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0)
+    truth = torch.nn.functional.one_hot(labels, len(counts)).float()
+    share = torch.einsum("nk,k->n", truth, weights)
     return torch.einsum("nk,nk,n->", -logits.log_softmax(1), truth, share / share.sum())
 
-
-right("losses.weighted")((_loop, _counting))
-right("losses.weighted")((_one_hot, _counting))
 
 # --- calibration --------------------------------------------------------------------------------
 

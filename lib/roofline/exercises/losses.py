@@ -334,8 +334,8 @@ class CrossEntropy(Exercise):
         return item
 
 
-@exercise("losses.weighted")
-class Weighted(Exercise):
+@exercise("losses.balanced")
+class Balanced(Exercise):
     """When one class is rare."""
 
     points, minutes, difficulty, importance = 4, 10, 3, 3
@@ -349,85 +349,57 @@ class Weighted(Exercise):
     def cases(self, seed: int) -> Any:
         random = generator(seed)
         logits = torch.randn(9, 4, generator=random)
-        labels = torch.randint(0, 4, (9,), generator=random)
-        many = torch.tensor([0] * 6 + [1] * 3 + [3]) + 0 * labels[0]
-        return logits, labels, 0.2 + torch.rand(4, generator=random), many
+        labels = torch.randint(0, 3, (9,), generator=random)
+        return logits, labels, torch.tensor([500.0, 20.0, 90.0, 300.0])
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        logits, labels, weights, many = cases
-        loss, balance = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+        logits, labels, counts = cases
+        never = torch.tensor([500.0, 20.0, 90.0, 0.0])
         return {
-            "loss": call(loss, logits, labels, weights),
-            "equal": call(loss, logits, labels, torch.full((4,), 2.0)),
-            "weights": call(balance, many, 4),
+            "loss": call(answer, logits, labels, counts),
+            "equal": call(answer, logits, labels, torch.full((4,), 7.0)),
+            "never": call(answer, logits, labels, never),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        logits, labels, weights, many = cases
+        logits, labels, counts = cases
         each = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
-        share = weights[labels]
-        counts = torch.bincount(many, minlength=4).float()
-        inverse = torch.where(counts > 0, 1 / counts.clamp(min=1), 0)
-        right = inverse / inverse[counts > 0].mean()
+        weights = 1 / counts[labels]
+        right = (weights * each).sum() / weights.sum()
+        by_count = counts[labels]
+        never = _finite(
+            "a class that never occurs",
+            1,
+            outputs["never"],
+            right,
+            "1/0 got into a sum: look up the weights of the labels that are there",
+        )
         return [
             compare(
                 "weighted loss",
-                1.5,
+                2,
                 outputs["loss"],
-                (share * each).sum() / share.sum(),
+                right,
                 [
-                    ((share * each).mean(), "divide by the weights that took part, not by n"),
-                    ((share * each).sum(), "divide by the weights that took part"),
+                    ((weights * each).mean(), "divide by the weights that took part, not by n"),
+                    ((weights * each).sum(), "divide by the weights that took part"),
                     (each.mean(), "the weights have no effect"),
-                    ((share * each).sum() / weights.sum(), "each example's weight counts once"),
-                ],
-            ),
-            compare(
-                "equal weights change nothing",
-                0.5,
-                outputs["equal"],
-                each.mean(),
-                [(2 * each.mean(), "divide by the weights that took part, not by n")],
-            ),
-            compare(
-                "weights of the classes that occur",
-                1,
-                outputs["weights"]
-                if not outputs["weights"].ok
-                else _part(outputs["weights"], counts > 0),
-                right[counts > 0],
-                [
-                    (inverse[counts > 0], "scale them to a mean of 1 over the classes that occur"),
-                    (counts[counts > 0] / counts[counts > 0].mean(), "the rarer, the heavier"),
+                    ((by_count * each).sum() / by_count.sum(), "the rarer a class, the heavier"),
                     (
-                        (inverse / inverse.mean())[counts > 0],
-                        "the mean is over the classes that occur, not over all",
+                        (weights * each).sum() / (1 / counts).sum(),
+                        "the weights of the examples belong below, not those of the classes",
                     ),
                 ],
             ),
             compare(
-                "a class that doesn't occur weighs 0",
+                "equal counts change nothing",
                 1,
-                outputs["weights"]
-                if not outputs["weights"].ok
-                else _part(outputs["weights"], counts == 0),
-                right[counts == 0],
-                [
-                    (
-                        torch.tensor([torch.inf]),
-                        "1/0: a class without examples needs a case of its own",
-                    )
-                ],
+                outputs["equal"],
+                each.mean(),
+                [(each.mean() / 7, "divide by the weights that took part, not by n")],
             ),
+            never,
         ]
-
-
-def _part(made: Call, which: torch.Tensor) -> Any:
-    """The entries ``which`` of a vector that was returned, or whatever else was."""
-    value = made.value
-    if isinstance(value, torch.Tensor) and value.shape == which.shape:
-        return value[which]
-    return value
 
 
 @exercise("losses.calibration")
