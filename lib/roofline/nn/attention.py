@@ -116,7 +116,11 @@ class MultiheadAttention(Module):
                 autograd.linear(x, weight, bias)
                 for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
             ]
-        q, k, v = (x.reshape(*x.shape[:2], -1, self.head_dim).transpose(1, 2) for x in parts)
+        heads = (self.num_heads, self.kv_heads, self.kv_heads)
+        q, k, v = (
+            x.reshape(*x.shape[:2], number, self.head_dim).transpose(1, 2)
+            for x, number in zip(parts, heads, strict=True)
+        )
         if self.rotate is not None:
             q, k = self.rotate(q), self.rotate(k)
         return [q, k, v]

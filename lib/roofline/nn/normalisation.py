@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -37,7 +38,8 @@ class LayerNorm(Module):
         _check_features(self, x, self.normalized_shape)
         if self.weight is not None or len(self.normalized_shape) == 1:
             return autograd.layer_norm(x, self.weight, self.bias, self.eps)
-        rows = autograd.reshape(x, (*x.shape[: -len(self.normalized_shape)], -1))
+        size = math.prod(self.normalized_shape)
+        rows = autograd.reshape(x, (*x.shape[: -len(self.normalized_shape)], size))
         return autograd.reshape(autograd.layer_norm(rows, None, None, self.eps), x.shape)
 
     def extra_repr(self) -> str:

@@ -8,9 +8,8 @@ it in their place, and keeps gradients and moments in flat tensors of the same l
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -32,7 +31,10 @@ class FlatParameters:
     def __init__(self, parameters: list[Tensor], group: dict[str, Any], slots: tuple[str, ...]):
         self.parameters = parameters
         self.group = group
-        self.steps = [0] * len(parameters)
+        # A parameter is as old as the steps done less those that it missed for want of a gradient.
+        # Only one number changes from step to step, which a compiled step can do.
+        self.step = 0
+        self.missed = [0] * len(parameters)
         self.starts = [0]
         for parameter in parameters:
             length = math.ceil(parameter.data.numel() / ALIGNMENT) * ALIGNMENT
@@ -54,24 +56,31 @@ class FlatParameters:
             for start, parameter in zip(self.starts, self.parameters, strict=False)
         ]
 
-    def runs(self) -> Iterator[tuple[slice, int]]:
-        """Gather the gradients; yield each stretch to update, with the number of its step.
+    def runs(self) -> list[tuple[slice, int]]:
+        """Begin a step: gather the gradients and list the stretches to update, with their ages.
 
-        A stretch is made of neighbours that have a gradient and have been updated equally often.
-        Mostly that is the whole buffer.
+        A stretch is made of neighbours that have a gradient and have been updated equally often;
+        its age counts this update. Mostly it is the whole buffer.
         """
+        self.step += 1
 
-        def kind(index: int) -> tuple[bool, int]:
-            return self.parameters[index].grad is not None, self.steps[index]
+        found, first = [], 0
+        while first < len(self.parameters):
+            has_grad, missed = kind = self._kind(first)
+            last = first + 1
+            while last < len(self.parameters) and self._kind(last) == kind:
+                last += 1
+            if has_grad:
+                self._gather(first, last)
+                span = slice(self.starts[first], self.starts[last])
+                found.append((span, self.step - missed))
+            else:
+                self.missed[first:last] = [missed + 1] * (last - first)
+            first = last
+        return found
 
-        for (has_grad, step), run in itertools.groupby(range(len(self.parameters)), kind):
-            if not has_grad:
-                continue
-            indices = list(run)
-            first, last = indices[0], indices[-1] + 1
-            self._gather(first, last)
-            self.steps[first:last] = [step + 1] * (last - first)
-            yield slice(self.starts[first], self.starts[last]), step + 1
+    def _kind(self, index: int) -> tuple[bool, int]:
+        return self.parameters[index].grad is not None, self.missed[index]
 
     def _gather(self, first: int, last: int) -> None:
         """Bring the gradients that were not written into the buffer there."""
@@ -165,7 +174,7 @@ class Optimizer:
             slots = {slot: flat.views(value) for slot, value in flat.state.items()}
             for index, parameter in enumerate(flat.parameters):
                 state[number[id(parameter)]] = {
-                    "step": flat.steps[index],
+                    "step": flat.step - flat.missed[index],
                     **{slot: views[index] for slot, views in slots.items()},
                 }
         groups = [
@@ -198,9 +207,11 @@ class Optimizer:
                 own[index][slot].copy_(entry[slot])
         number = {id(parameter): index for index, parameter in enumerate(self.parameters)}
         for flat in self.flats:
-            flat.steps = [
-                int(saved["state"].get(number[id(parameter)], {"step": 0}).get("step", 0))
+            ages = [
+                int(saved["state"].get(number[id(parameter)], {}).get("step", 0))
                 for parameter in flat.parameters
             ]
+            flat.step = max(ages)
+            flat.missed = [flat.step - age for age in ages]
         for group, saved_group in zip(self.groups, saved["param_groups"], strict=True):
             group.update({key: value for key, value in saved_group.items() if key != "params"})
