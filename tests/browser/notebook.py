@@ -1,4 +1,4 @@
-"""A notebook that is open in JupyterLab: its cells, by the names in their ids or their text."""
+"""A notebook that is open in JupyterLab, and its cells by the names in the chapter's source."""
 
 from __future__ import annotations
 
@@ -28,13 +28,10 @@ class Notebook:
                 count: cell.executionCount ?? null,
                 outputs: cell.type === 'code' ? cell.outputs.toJSON() : [] }})); }}""")
 
-    def index(self, *words: str) -> int:
-        """The one code cell whose source has all of ``words``."""
-        cells = enumerate(self.cells())
-        found = [
-            i for i, c in cells if c["type"] == "code" and all(w in c["source"] for w in words)
-        ]
-        assert len(found) == 1, f"{len(found)} code cells have {words}"
+    def index(self, name: str) -> int:
+        """Where the cell called ``name`` in the chapter's source is; its id ends so."""
+        found = [i for i, cell in enumerate(self.cells()) if cell["id"].endswith(f"-{name}")]
+        assert len(found) == 1, f"{len(found)} cells are called {name!r}"
         return found[0]
 
     def idle(self, seconds: float = 60) -> None:

@@ -6,32 +6,9 @@ from typing import Any
 
 from browser.laboratory import Server, Watched
 from browser.notebook import open_notebook
+from browser.steps import LAB, line, picture, slider
 from roofline import lab
 from roofline.lab.alone import notebook as alone
-
-LAB = ".roofline-lab"
-
-
-def slider(page: Any, name: str) -> Any:
-    """The part of the slider called ``name`` that takes the focus."""
-    row = page.locator(f"{LAB} .widget-hslider", has=page.get_by_text(name, exact=True))
-    return row.locator(".noUi-handle")
-
-
-def line(page: Any, words: str) -> Any:
-    """The line of text under the picture, once it has ``words``: it is what is drawn last."""
-    found = page.locator(f"{LAB}-line p", has_text=words)
-    found.wait_for()
-    return found
-
-
-def picture(page: Any) -> bytes:
-    """The bytes that the browser shows."""
-    return bytes(
-        page.locator(f"{LAB} img").evaluate(
-            "async img => [...new Uint8Array(await (await fetch(img.src)).arrayBuffer())]"
-        )
-    )
 
 
 def test_an_experiment_is_operated_from_the_keyboard(
@@ -89,4 +66,5 @@ def test_an_experiment_is_operated_from_the_keyboard(
 
     notebook.command("apputils:change-theme", theme="JupyterLab Dark")
     page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
     notebook.picture("experiment_dark")

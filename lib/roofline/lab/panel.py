@@ -65,7 +65,7 @@ def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
         options = [(choice, choice) for choice in control.kind.options]
         if len(options) <= FEW:
             look["style"] |= {"button_width": "auto"}
-            look["layout"] = ipywidgets.Layout(width="100%")
+            look["layout"] = ipywidgets.Layout(width="auto", margin="2px 24px 2px 2px")
             return ipywidgets.ToggleButtons(options=options, value=value, **look)
     else:
         stops = [control.check(stop) for stop in control.kind.stops(value)]
