@@ -43,7 +43,8 @@ class Counts:
     ``bytes_moved``: what every kernel reads and writes, as if nothing stayed in a cache.
     ``bytes_allocated``: the sum of all new storages; ``largest_allocation``: the largest of them;
     ``peak_bytes``: the most that was alive at one time, without what existed before the call.
-    ``launches``: operators that ran a kernel; a view or an empty tensor is none.
+    ``launches``: operators that ran a kernel; ``views``: those that only made a view or reserved
+    memory, which a processor does in a microsecond.
     ``by_op`` and ``launches_by_op``: ``flops`` and ``launches`` by name of operator.
     """
 
@@ -55,6 +56,7 @@ class Counts:
     largest_allocation: int = 0
     peak_bytes: int = 0
     launches: int = 0
+    views: int = 0
     by_op: dict[str, int] = field(default_factory=dict)
     launches_by_op: dict[str, int] = field(default_factory=dict)
 
@@ -77,6 +79,20 @@ def count(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Counts:
     with counter:
         counter.counts.result = function(*args, **kwargs)
     return counter.counts
+
+
+@dataclass
+class Call:
+    """One kernel: what was called, with what, and the tensors that it read, made and wrote."""
+
+    operator: Operator
+    args: tuple
+    kwargs: dict[str, Any]
+    result: Any
+    inputs: list[torch.Tensor]
+    made: list[torch.Tensor]
+    written: list[torch.Tensor]
+    flops: int = 0
 
 
 class Counter(TorchDispatchMode):
@@ -109,18 +125,27 @@ class Counter(TorchDispatchMode):
         collect(args, inputs)
         before = {id(each): size_of(each) for each in written_arguments(operator, args, kwargs)}
         result = function(*args, **kwargs)
-        self._record(operator, args, kwargs, inputs, before, result)
+        call = self._look(operator, args, kwargs, inputs, result)
+        for each in call.made:
+            self._allocate(each)
+        for each in call.written:
+            if size_of(each) > before[id(each)]:
+                self._allocate(each)
+        if operator.empty or not (call.made or call.written or operator.reader):
+            self.counts.views += 1
+        else:
+            self._charge(call)
         return result
 
-    def _record(
+    def _look(
         self,
         operator: Operator,
         args: tuple,
         kwargs: dict[str, Any],
         inputs: list[torch.Tensor],
-        before: dict[int, int],
         result: Any,
-    ) -> None:
+    ) -> Call:
+        """Sort the tensors of a call by what it did to them."""
         keywords: list[torch.Tensor] = []
         overwritten: list[torch.Tensor] = []
         for name, value in kwargs.items():
@@ -132,44 +157,24 @@ class Counter(TorchDispatchMode):
         made = [each for each in outputs if operator.fresh or identity(each) not in old]
         made = [each for each in made if not any(each is out for out in overwritten)]
         written = written_arguments(operator, args, kwargs)
-        for each in made:
-            self._allocate(each)
-        for each in written:
-            if size_of(each) > before[id(each)]:
-                self._allocate(each)
-        if operator.empty or not (made or written or operator.reader):
-            return
-        self._charge(operator, args, kwargs, inputs, made, written, result)
+        return Call(operator, args, kwargs, result, inputs, made, written)
 
-    def _charge(
-        self,
-        operator: Operator,
-        args: tuple,
-        kwargs: dict[str, Any],
-        inputs: list[torch.Tensor],
-        made: list[torch.Tensor],
-        written: list[torch.Tensor],
-        result: Any,
-    ) -> None:
-        counts = self.counts
+    def _charge(self, call: Call) -> None:
+        counts, operator = self.counts, call.operator
         counts.launches += 1
         by_op = counts.launches_by_op
         by_op[operator.name] = by_op.get(operator.name, 0) + 1
-        moved = bytes_moved(operator, inputs, made, written)
-        counts.bytes_moved += moved
-        flops = elementwise = 0
+        counts.bytes_moved += bytes_moved(operator, call.inputs, call.made, call.written)
         if operator.flops is not None:
-            flops = operator.flops(args, kwargs, result)
-            counts.flops += flops
-            counts.by_op[operator.name] = counts.by_op.get(operator.name, 0) + flops
+            call.flops = operator.flops(call.args, call.kwargs, call.result)
+            counts.flops += call.flops
+            counts.by_op[operator.name] = counts.by_op.get(operator.name, 0) + call.flops
         elif not operator.mover:
-            elementwise = max((each.numel() for each in (*inputs, *made, *written)), default=0)
-            counts.elementwise += elementwise
-        self.kernel(operator.name, args, result, flops, elementwise, moved)
+            tensors = (*call.inputs, *call.made, *call.written)
+            counts.elementwise += max((each.numel() for each in tensors), default=0)
+        self.kernel(call)
 
-    def kernel(
-        self, name: str, args: tuple, result: Any, flops: int, elementwise: int, moved: int
-    ) -> None:
+    def kernel(self, call: Call) -> None:
         """Called after each kernel, for those who need them one by one."""
 
     def _allocate(self, tensor: torch.Tensor) -> None:
