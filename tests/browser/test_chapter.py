@@ -62,10 +62,10 @@ def test_a_learner_s_first_hour(page: Any, server: Server, watched: Watched) -> 
     page.keyboard.type("1.5")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    line(page, "Batch 128, width 256, depth 2, relu")
+    line(page, "Batch 512, width 512, depth 4, relu")
     before = picture(page)
     slider(page, "batch").focus()
     page.keyboard.press("ArrowRight")
-    line(page, lab.remembered.describe(lab.remembered.model(batch=256)))
+    line(page, lab.remembered.describe(lab.remembered.model(batch=1024)))
     assert picture(page) != before
     notebook.picture("chapter_experiment")

@@ -39,20 +39,20 @@ def test_an_experiment_is_operated_from_the_keyboard(
     line(page, lab.remembered.describe(first))
     assert picture(page) == lab.style.png(lab.remembered.draw(first))
     assert page.locator(f"{LAB} img").get_attribute("title") == lab.remembered.describe(first)
-    page.get_by_text("You predicted 1.5 MiB. It is 0.639 MiB (measured)").wait_for()
+    page.get_by_text("You predicted 1.5 MB. It is 5.8 MB (measured)").wait_for()
     notebook.picture("experiment")
 
     # From control to control with Tab, along each with the arrows.
     slider(page, "batch").focus()
     page.keyboard.press("ArrowRight")
-    line(page, "Batch 256, width 256, depth 2, relu")
+    line(page, "Batch 1,024, width 512, depth 4, relu")
     page.keyboard.press("End")
-    line(page, "Batch 4,096, width 256, depth 2, relu")
+    line(page, "Batch 4,096, width 512, depth 4, relu")
     slider(page, "depth").focus()
     page.keyboard.press("ArrowUp")
-    line(page, "Batch 4,096, width 256, depth 3, relu")
+    line(page, "Batch 4,096, width 512, depth 5, relu")
     page.get_by_role("button", name="silu").press("Enter")
-    moved = lab.remembered.model(batch=4096, depth=3, activation="silu")
+    moved = lab.remembered.model(batch=4096, depth=5, activation="silu")
     line(page, lab.remembered.describe(moved))
     assert picture(page) == lab.style.png(lab.remembered.draw(moved))
 
@@ -62,7 +62,7 @@ def test_an_experiment_is_operated_from_the_keyboard(
     page.get_by_role("button", name="Save trials").press("Enter")
     saved = server.folder / "remembered_trials.csv"
     page.get_by_text(f"1 saved in {saved}").wait_for()
-    assert f"4096,256,3,silu,adam,{moved.measured}," in saved.read_text(encoding="utf-8")
+    assert f"4096,512,5,silu,adam,{moved.measured}," in saved.read_text(encoding="utf-8")
 
     notebook.command("apputils:change-theme", theme="JupyterLab Dark")
     page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")

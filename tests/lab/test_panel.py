@@ -57,13 +57,13 @@ def test_no_picture_before_a_prediction(panel):
     assert prediction("lab.remembered") == 1.5
     assert panel.picture in inside(panel.widget) and bytes(panel.picture.value)[:4] == b"\x89PNG"
     words = " ".join(w.value for w in inside(panel.widget) if isinstance(w, ipywidgets.HTML))
-    assert "You predicted 1.5 MiB. It is 0.639 MiB (measured)" in words
+    assert "You predicted 1.5 MB. It is 5.8 MB (measured)" in words
 
 
-@pytest.mark.parametrize("typed", ["", "lots", "0", "-3", "nan", "inf", "1.5 MiB"])
+@pytest.mark.parametrize("typed", ["", "lots", "0", "-3", "nan", "inf", "1.5 MB"])
 def test_what_is_not_a_number_is_refused_in_one_line(panel, typed):
     commit(panel, typed)
-    assert "type one such as 1.5, in MiB" in panel.notice.value
+    assert "type one such as 1.5, in MB" in panel.notice.value
     assert prediction("lab.remembered") is None and panel.picture not in inside(panel.widget)
 
 
@@ -77,7 +77,7 @@ def test_a_kept_prediction_is_not_asked_for_again(tmp_path, capsys):
     panel = lab.Panel(lab.remembered, folder=tmp_path)
     assert panel.picture in inside(panel.widget)
     # Another first setting is another question.
-    asked = lab.Panel(lab.remembered, folder=tmp_path, batch=512)
+    asked = lab.Panel(lab.remembered, folder=tmp_path, batch=256)
     assert asked.picture not in inside(asked.widget)
 
 

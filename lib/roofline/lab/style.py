@@ -112,12 +112,15 @@ def png(picture: Figure, dpi: int = 144) -> bytes:
 
 
 def size(count: float) -> str:
-    """Bytes as a reader says them, three digits and a unit of 1,024: ``785 KiB``, ``3.06 MiB``."""
+    """Bytes as a reader says them, three digits and a unit: ``664 kB``, ``3.06 MB``.
+
+    Each unit is 1,000 of the one before (SI), as on the data sheets of memories and links.
+    """
     value = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < 1000 or unit == "TiB":
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if abs(value) < 999.5 or unit == "TB":
             break
-        value /= 1024
+        value /= 1000
     if value == int(value):
         return f"{value:,.0f} {unit}"
     digits = max(0, 3 - len(f"{abs(value):.0f}"))

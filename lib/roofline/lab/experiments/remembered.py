@@ -1,7 +1,7 @@
 """How many bytes one training step remembers between its forward and its backward walk.
 
 A network of images 784 -> width -> ... -> width -> 10 with one activation after each of its
-``depth`` hidden layers, and the cross-entropy of its output, all in float32. *Modelled* is the
+``depth`` hidden layers, up to its ten scores (the logits), all in float32. *Modelled* is the
 formula in :func:`modelled_bytes`. *Measured* is counted on the tape of the same network, built
 with the library on torch's meta device, where tensors have shapes and storages but no numbers: the
 count is exact, and the same on every machine.
@@ -25,30 +25,26 @@ from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
 
 INPUTS, CLASSES = 784, 10
-FLOAT, LONG, BOOL = 4, 8, 1
-"""Bytes of one float32, one int64, one truth value."""
+FLOAT, BOOL = 4, 1
+"""Bytes of one float32, one truth value."""
 
 BESIDE_OUTPUT = {
     "relu": 0,
     "tanh": 0,
     "sigmoid": 0,
     "leaky_relu": BOOL,
-    "silu": 2 * FLOAT,
-    "gelu": 2 * FLOAT,
+    "silu": FLOAT,
+    "gelu": FLOAT,
 }
 """Bytes for each number that an activation remembers beside its output.
 
 The output itself is remembered anyway, once, by the next layer, which needs its input. relu, tanh
 and sigmoid find their slope from the output: nothing more. leaky_relu keeps where its input was
-positive. silu and gelu keep their input and the factor that it was multiplied with.
+positive, silu and gelu keep their slope.
 """
 
 STATE = {"sgd": 0, "momentum": FLOAT, "adam": 2 * FLOAT}
 """Bytes of state for each parameter: none; a velocity; two moments (Kingma and Ba, 1412.6980)."""
-
-LOSS = FLOAT * CLASSES + FLOAT + LONG + BOOL
-"""Bytes for each image that the loss remembers: log-probabilities, what the image counts, its
-class, and whether it counts."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +83,12 @@ def layer_widths(width: int, depth: int) -> list[int]:
 
 
 def modelled_bytes(batch: int, width: int, depth: int, activation: str) -> int:
-    """Every layer's input, what activations keep beside it, and the loss.
+    """Every layer's input, and what activations keep beside it.
 
-    batch * (4 * (784 + depth * width) + depth * width * beside + loss) + 4, where the last 4 are
-    the one number by which the loss divides.
+    batch * (4 * (784 + depth * width) + beside * depth * width)
     """
     hidden = depth * width
-    per_image = FLOAT * (INPUTS + hidden) + BESIDE_OUTPUT[activation] * hidden + LOSS
-    return batch * per_image + FLOAT
+    return batch * (FLOAT * (INPUTS + hidden) + BESIDE_OUTPUT[activation] * hidden)
 
 
 def parameter_count(width: int, depth: int) -> int:
@@ -125,18 +119,17 @@ def measured_bytes(
         for n, m in zip(widths, widths[1:], strict=False)
     ]
     x = Tensor(torch.zeros(batch, INPUTS, device=device))
-    classes = torch.zeros(batch, dtype=torch.int64, device=device)
     for weight, bias in parameters[:-1]:
         x = getattr(autograd, activation)(autograd.linear(x, weight, bias))
-    loss = autograd.cross_entropy(autograd.linear(x, *parameters[-1]), classes)
-    return kept(loss, besides=[p for pair in parameters for p in pair]).total
+    logits = autograd.linear(x, *parameters[-1])
+    return kept(logits, besides=[p for pair in parameters for p in pair]).total
 
 
 @bounded
 def model(
-    batch: Annotated[int, Range(1, 4096, doubling=True)] = 128,
-    width: Annotated[int, Range(16, 2048, doubling=True)] = 256,
-    depth: Annotated[int, Range(1, 8)] = 2,
+    batch: Annotated[int, Range(1, 4096, doubling=True)] = 512,
+    width: Annotated[int, Range(16, 2048, doubling=True)] = 512,
+    depth: Annotated[int, Range(1, 8)] = 4,
     activation: Annotated[str, Choices(*BESIDE_OUTPUT)] = "relu",
     optimizer: Annotated[str, Choices(*STATE)] = "adam",
 ) -> Remembered:
@@ -176,8 +169,8 @@ def model(
 def draw(result: Remembered) -> Figure:
     """Remembered bytes against batch, width and depth: lines modelled, points measured.
 
-    The axes never move, so that what moves is what the control changed. Those that double are
-    drawn as exponents of 2: matplotlib's logarithmic axes take a tenth longer for the same picture.
+    The axes never move, so that what moves is what the control changed. What grows by factors is
+    drawn as exponents: matplotlib's logarithmic axes take a tenth longer for the same picture.
     """
     with style.applied():
         figure = style.figure(8.4, 3.3)
@@ -201,7 +194,7 @@ def draw(result: Remembered) -> Figure:
             axis.set_xlabel(what)
             axis.set_xticks([scale(n) for n in ticks], [f"{n:,}" for n in ticks])
             if place == 1:
-                axis.set_yticks(_BYTES, [style.size(2.0**k) for k in _BYTES])
+                axis.set_yticks(_BYTES, [style.size(10.0**k) for k in _BYTES])
             else:  # the lines of the grid, without their labels
                 axis.yaxis.set_visible(False)
                 axis.hlines(_BYTES, *axis.get_xlim(), style.GRID, linewidth=0.6, zorder=0)
@@ -218,8 +211,8 @@ def draw(result: Remembered) -> Figure:
     return figure
 
 
-_BYTES = (10, 15, 20, 25, 30)
-"""The marks of the axis of bytes, as exponents of 2."""
+_BYTES = (3, 4, 5, 6, 7, 8, 9)
+"""The marks of the axis of bytes, as exponents of 10."""
 
 _ALONG: dict[str, tuple[str, tuple[int, ...], Callable[[float], float]]] = {
     "batch": ("images in a batch", (1, 8, 64, 512, 4096), math.log2),
@@ -230,7 +223,7 @@ _ALONG: dict[str, tuple[str, tuple[int, ...], Callable[[float], float]]] = {
 
 
 def _exponents(counts: Iterable[float]) -> list[float]:
-    return [math.log2(count) for count in counts]
+    return [math.log10(count) for count in counts]
 
 
 def _ends(sweep: Sweep) -> tuple[int, int]:
@@ -266,8 +259,8 @@ def ask(result: Remembered) -> str:
     layers = " → ".join(str(n) for n in layer_widths(result.width, result.depth))
     return (
         f"Before you look: a network {layers} with {result.activation} learns from "
-        f"{result.batch:,} images at a time, all in float32. How many MiB does one training step "
-        f"remember for the walk back, weights not counted?"
+        f"{result.batch:,} images at a time, all in float32. How many MB does a training step "
+        f"remember for the walk back, up to the {CLASSES} scores and without the weights?"
     )
 
 
@@ -279,6 +272,6 @@ remembered = register(
         draw=draw,
         describe=describe,
         row=row,
-        question=Question(text=ask, unit="MiB", truth=lambda result: result.measured / 2**20),
+        question=Question(text=ask, unit="MB", truth=lambda result: result.measured / 1e6),
     )
 )
