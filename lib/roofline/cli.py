@@ -73,6 +73,27 @@ def progress(
         reports.print_table(found, damaged)
 
 
+@app.command()
+def lab(
+    name: Annotated[str | None, typer.Argument(help="Which one; --list names them.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="For JupyterLab, after --: -- --no-browser")
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
+) -> None:
+    """Open one experiment alone in JupyterLab."""
+    from roofline import lab as room
+
+    if list_them or name is None:
+        print(room.listing())
+        return
+    try:
+        status = room.open_alone(name, tuple(arguments or ()))
+    except room.ControlError as error:
+        _stop(str(error))
+    raise typer.Exit(status)
+
+
 def _stop(message: str) -> None:
     """End with one line about what went wrong."""
     print(message, file=sys.stderr)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from needs import need
 from roofline import lab
+from roofline.cli import app
 from roofline.lab import alone
 from roofline.lab.experiment import WIDGET_VIEW
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +54,18 @@ def test_make_lab_asks_nothing_either():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for option in alone.OFFLINE:
         assert option.replace(f"{ROOT}/", "") in makefile
+
+
+def test_the_command_lists_opens_and_refuses(monkeypatch):
+    command = CliRunner()
+    assert command.invoke(app, ["lab", "--list"]).output.strip() == lab.listing()
+    opened = []
+    monkeypatch.setattr(lab, "open_alone", lambda *call: opened.append(call) or 3)
+    result = command.invoke(app, ["lab", "remembered", "--", "--no-browser"])
+    assert opened == [("remembered", ("--no-browser",))] and result.exit_code == 3
+    monkeypatch.undo()
+    result = command.invoke(app, ["lab", "nosuch"])
+    assert result.exit_code == 2 and len(result.output.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
