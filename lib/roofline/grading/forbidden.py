@@ -21,6 +21,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 import types
@@ -51,13 +52,13 @@ class Watch:
             if name.startswith("aten::"):
                 continue
             if "." not in name:
-                self.torch[name.strip("_")] = name
+                self.torch[_plain_name(name)] = name
                 continue
             thing = resolve(name)
             self._alive.append(thing)
             self.objects[id(thing)] = name
             if name.startswith("torch.") and not isinstance(thing, type):
-                self.torch[name.rsplit(".", 1)[-1].strip("_")] = name
+                self.torch[_plain_name(name.rsplit(".", 1)[-1])] = name
             for code in _codes(thing):
                 self.codes[code] = name
 
@@ -84,7 +85,7 @@ class Watch:
         """The forbidden name that ``thing`` goes by, if it does."""
         if id(thing) in self.objects:
             return self.objects[id(thing)]
-        last = str(getattr(thing, "__name__", "")).strip("_")
+        last = _plain_name(getattr(thing, "__name__", ""))
         if last in self.torch and _is_torch(thing):
             return self.torch[last]
         return next((self.codes[c] for c in _codes(thing) if c in self.codes), None)
@@ -127,8 +128,7 @@ class _Functions(TorchFunctionMode):
         self.watch = watch
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        last = str(getattr(func, "__name__", "")).split(".")[0]  # torch.ops: "linear.default"
-        name = self.watch.torch.get(last.strip("_"))
+        name = self.watch.torch.get(_plain_name(getattr(func, "__name__", "")))
         if name:
             direct, line = self.watch._caller()
             if direct:
@@ -170,6 +170,12 @@ def resolve(name: str) -> Any:
             break
         return thing
     raise ValueError(f"forbidden name {name!r}: there is no such function or class")
+
+
+def _plain_name(name: Any) -> str:
+    """``softmax`` from any of ``_softmax``, ``special_softmax``, ``softmax.int``, ``__softmax__``."""
+    name = str(name).split(".")[0].strip("_")
+    return re.sub(r"^(special|linalg|fft)_", "", name)
 
 
 def _codes(thing: Any) -> list[types.CodeType]:

@@ -93,10 +93,10 @@ def unpack(message: bytes, exercise: str) -> Any:
         body = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except Refused:
         raise
-    except Exception as error:  # every way in which bytes can fail to be a message
-        raise Refused(f"not a message of this protocol: {type(error).__name__}") from None
     except RecursionError:
         raise Refused("the message is nested too deeply") from None
+    except Exception as error:  # every way in which bytes can fail to be a message
+        raise Refused(f"not a message of this protocol: {type(error).__name__}") from None
     if not isinstance(body, dict) or set(body) != {"protocol", "exercise", "value"}:
         raise Refused("the message does not have the keys protocol, exercise and value")
     if body["protocol"] != VERSION:
@@ -163,7 +163,9 @@ class _Writer:
     def _tensor(self, tensor: torch.Tensor) -> dict[str, Any]:
         if tensor.device.type == "meta":
             return {"meta": [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]}
-        if tensor.layout != torch.strided or tensor.is_quantized:
+        if tensor.is_quantized:
+            return {"strange": "a quantized tensor"}
+        if tensor.layout != torch.strided:
             return {"strange": f"a {str(tensor.layout).removeprefix('torch.')} tensor"}
         self.bytes += tensor.numel() * tensor.element_size()
         if self.bytes > MAX_BYTES:
@@ -257,19 +259,23 @@ class _Reader:
 
     def _fields(self, kind: type[Call] | type[Outcome], value: Any, depth: int) -> Any:
         if not isinstance(value, dict) or set(value) != _FIELDS[kind]:
-            raise Refused(f"a {kind.__name__.lower()} with other fields than expected")
+            raise Refused(f"{_a(kind)} with other fields than expected")
         fields = {name: self.decode(v, depth + 1) for name, v in value.items()}
         blank = kind()
         for name, v in fields.items():
             default = getattr(blank, name)
             if name not in ("value", "outputs") and type(v) is not type(default):
-                raise Refused(f"a {kind.__name__.lower()} whose {name} is {describe(v)}")
+                raise Refused(f"{_a(kind)} whose {name} is {describe(v)}")
             inner = int if name == "counts" else str
             if isinstance(default, (list, dict)):
                 inside = v.values() if isinstance(v, dict) else v
                 if not all(type(x) is inner for x in inside):
-                    raise Refused(f"a {kind.__name__.lower()} whose {name} is not plain")
+                    raise Refused(f"{_a(kind)} whose {name} is not plain")
         return kind(**fields)
+
+
+def _a(kind: type[Call] | type[Outcome]) -> str:
+    return "a call" if kind is Call else "an outcome"
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _near(name: str) -> str:
     known = chapters()
     for chapter in known:
         _load(chapter)
-    near = difflib.get_close_matches(name, _registered, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, _registered, n=3, cutoff=0.7)
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; the chapters with exercises are {', '.join(known)}" if known else ""

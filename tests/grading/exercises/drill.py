@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from roofline.grading import Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Exercise, Item, at_most, call, compare, exercise, generator
 
 
 @exercise("drill.linear")
@@ -41,3 +41,53 @@ class Linear(Exercise):
                 [(dy.mean(0), "mean over the batch where the sum is asked")],
             ),
         ]
+
+
+@exercise("drill.double")
+class Double(Exercise):
+    """Twice as much."""
+
+    points, minutes = 2, 5
+    forbidden = ("torch.mul", "torch.nn.Linear", "aten::lerp", "roofline.grading.describe")
+    limit = 1
+
+    def cases(self, seed: int) -> torch.Tensor:
+        return torch.randn(3, 2, generator=generator(seed))
+
+    def probe(self, answer: Any, cases: torch.Tensor) -> Any:
+        return call(answer, cases)
+
+    def judge(self, outputs: Any, cases: torch.Tensor) -> list[Item]:
+        return [
+            compare("values", 1, outputs, 2 * cases),
+            Item("sum", 1, 1.0, "as expected")
+            if outputs.ok and isinstance(outputs.value, torch.Tensor)
+            else Item("sum", 1, 0.0, "no tensor to add up"),
+        ]
+
+
+@exercise("drill.row_norms")
+class RowNorms(Exercise):
+    """The length of each row, without a tensor of the size of all."""
+
+    points, minutes = 3, 10
+    limit = 5
+
+    def cases(self, seed: int) -> torch.Tensor:
+        return torch.randn(64, 32, generator=generator(seed))
+
+    def probe(self, answer: Any, cases: torch.Tensor) -> Any:
+        return call(answer, cases, count=True)
+
+    def judge(self, outputs: Any, cases: torch.Tensor) -> list[Item]:
+        norms = compare("norms", 1, outputs, cases.norm(dim=1))
+        cost = at_most(
+            "largest allocation",
+            2,
+            outputs,
+            64 * 4,
+            "bytes",
+            "largest_allocation",
+            [(64 * 32 * 4, "a tensor of x's size was made: let one operation square and add")],
+        )
+        return [norms, cost]
