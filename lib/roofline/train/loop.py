@@ -18,6 +18,7 @@ from roofline.nn import Module
 from roofline.optim import AdamW, Optimizer, Schedule, clip_grad_norm_, constant
 
 from .batches import as_batches, moved
+from .compiled import compiled
 from .evaluation import Loss, Metric, evaluate, targets_in
 from .history import History
 from .precision import cast_inputs, low_precision, type_of
@@ -73,6 +74,9 @@ def train(
 
     judge = None if validation is None else measured
     run = Run(model, optimizer, rates, batches, settings, place, judge)
+    if settings.compile:
+        mode = settings.compile if isinstance(settings.compile, str) else None
+        run.step = compiled(model, loss, type_of(settings.precision), mode)
 
     training = model.training
     with ExitStack() as block:
@@ -95,19 +99,23 @@ def gradients(run: Run, group: list, loss: Loss) -> torch.Tensor:
     Each batch counts by its share of the targets, so that the gradients add up to those of one
     large batch, whatever the sizes.
     """
-    dtype = type_of(run.settings.precision)
+    precision = run.settings.precision
+    dtype, scale = type_of(precision), run.scale.scale if precision == "fp16" else 1.0
     counts = [targets_in(batch[-1]) if len(group) > 1 else 1.0 for batch in group]
     run.optimizer.zero_grad()
     total = torch.zeros((), device=run.place)
     for batch, count in zip(group, counts, strict=True):
         *inputs, target = moved(batch, run.place)
         share = count / sum(counts)
-        with low_precision(run.model, dtype):
-            output = run.model(*cast_inputs(tuple(inputs), dtype))  # 3. forward
-            value = loss(output, target)  # 4. loss
-            scale = run.scale.scale if dtype == torch.float16 else 1.0
-            value.backward(torch.full_like(value.data, share * scale))  # 5. backward
-        total = total + value.data * share
+        if run.step is not None:
+            value = run.step(tuple(inputs), target, share * scale)  # 3, 4, 5, compiled
+        else:
+            with low_precision(run.model, dtype):
+                output = run.model(*cast_inputs(tuple(inputs), dtype))  # 3. forward
+                result = loss(output, target)  # 4. loss
+                result.backward(torch.full_like(result.data, share * scale))  # 5. backward
+                value = result.data
+        total = total + value * share
     return total
 
 

@@ -16,6 +16,7 @@ from roofline.optim import Optimizer, Schedule
 
 from . import saving
 from .batches import Batches
+from .compiled import Step
 from .history import History, Pending
 from .precision import LossScale
 from .progress import Bar, memory
@@ -28,7 +29,8 @@ class Run:
     """A model and everything around it that a resumed run must find as it was.
 
     ``epoch`` and ``batch`` say how far the data were read. ``best`` are the weights with the
-    lowest evaluated loss, ``waited`` counts the evaluations since then.
+    lowest evaluated loss, ``waited`` counts the evaluations since then. ``step`` is the compiled
+    forward and backward pass, if there is one.
     """
 
     model: Module
@@ -38,6 +40,7 @@ class Run:
     settings: Settings
     place: torch.device
     evaluate: Callable[[], dict[str, float]] | None = None
+    step: Step | None = None
     scale: LossScale = field(default_factory=LossScale)
     history: History = field(default_factory=History)
     epoch: int = 0

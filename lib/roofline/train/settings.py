@@ -24,6 +24,8 @@ class Settings:
             (layers that look across the batch, such as batch norm, see the small ones).
         clip: the largest norm of the gradient.
         recompute: names of layers that keep only their inputs, such as ("blocks.layers.*",).
+        compile: compile forward and backward pass into one function; a name is a mode of
+            ``torch.compile``, such as "reduce-overhead". Not together with ``recompute``.
         evaluate_every: updates from one evaluation to the next; by default one after each epoch.
         patience: stop after so many evaluations in a row that did not lower the loss.
         keep_best: end with the weights that had the lowest loss in an evaluation.
@@ -43,6 +45,7 @@ class Settings:
     accumulate: int = 1
     clip: float | None = None
     recompute: tuple[str, ...] = ()
+    compile: bool | str = False
     evaluate_every: int | None = None
     patience: int | None = None
     keep_best: bool = False
@@ -62,6 +65,10 @@ class Settings:
             raise ValueError(f"clip is {self.clip}, expected a norm above 0")
         if isinstance(self.recompute, str):
             raise ValueError(f"recompute is {self.recompute!r}, expected a tuple of names")
+        if self.recompute and self.compile:
+            raise ValueError(
+                "compile and recompute exclude each other: the compiler decides what to keep"
+            )
 
     def changed(self, **changes: Any) -> Settings:
         """These settings with some fields replaced."""
@@ -73,6 +80,5 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """What must be the same for a run to go on from a file as if it had not stopped."""
-        return {
-            name: getattr(self, name) for name in ("seed", "precision", "accumulate", "clip")
-        } | {"recompute": list(self.recompute)}
+        names = ("seed", "precision", "accumulate", "clip", "compile")
+        return {name: getattr(self, name) for name in names}
