@@ -1,15 +1,18 @@
 """Activation functions.
 
-tanh is written through the sigmoid, ``tanh(u) = 2 sigmoid(2u) - 1``: on a CPU torch evaluates a
-sigmoid over twice as fast.
+GELU and SiLU compute their slope together with their value, while the numbers are in the cache, and
+keep the slope for the walk back instead of their input: as many bytes, and one product to go back.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from .blocks import in_blocks, whole, wide
 from .elementwise import Result
 from .tape import op
 
@@ -17,8 +20,18 @@ from .tape import op
 @op
 def relu(x: torch.Tensor) -> Result:
     """``max(x, 0)``; the gradient at 0 is 0."""
-    y = x.clamp_min(0)
-    return y, lambda dy: (dy * (y > 0),)
+    y = torch.relu(x)
+
+    def pullback(dy: torch.Tensor) -> tuple:
+        # A mask of 1.0 and 0.0 to multiply by: on a processor several times faster than a bool one.
+        dx = torch.empty_like(y)
+        if y.is_contiguous() and dy.is_contiguous():
+            in_blocks(lambda y, dy, dx: torch.gt(y, 0, out=dx).mul_(dy), y, dy, dx)
+        else:
+            torch.gt(y, 0, out=dx).mul_(dy)
+        return (dx,)
+
+    return y, pullback
 
 
 @op
@@ -49,39 +62,66 @@ def softplus(x: torch.Tensor) -> Result:
 
 
 @op
-def silu(x: torch.Tensor) -> Result:
+def silu(x: torch.Tensor, *, needs: Any) -> Result:
     """``x * sigmoid(x)``, also called swish. Source: Elfwing et al., 1702.03118."""
-    s = torch.sigmoid(x)
-    return x * s, lambda dy: (dy * (s * (1 + x * (1 - s))),)
+    return _with_slope(x, _silu, needs[0])
 
 
 @op
-def gelu(x: torch.Tensor, approximate: str = "none") -> Result:
+def gelu(x: torch.Tensor, approximate: str = "none", *, needs: Any) -> Result:
     """``x * P(X <= x)`` for a standard normal X. Source: Hendrycks and Gimpel, 1606.08415.
 
     Args:
         approximate: "none" for ``x (1 + erf(x / sqrt 2)) / 2``; "tanh" for GPT-2's
-            ``x (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3))) / 2 = x sigmoid(2u)``.
+            ``x (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3))) / 2``.
     """
-    if approximate == "tanh":
-        return _gelu_tanh(x)
-    if approximate != "none":
+    if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu's approximate is 'none' or 'tanh', not {approximate!r}")
-    half = (1 + torch.erf(x * math.sqrt(0.5))) * 0.5
-
-    def pullback(dy: torch.Tensor) -> tuple:
-        density = (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
-        return (dy * (half + x * density),)
-
-    return x * half, pullback
+    return _with_slope(x, _gelu if approximate == "none" else _gelu_tanh, needs[0])
 
 
-def _gelu_tanh(x: torch.Tensor) -> Result:
+def _with_slope(x: torch.Tensor, function: Callable, needed: Any) -> Result:
+    """The value and the slope that ``function(x, needed)`` gives, block by block."""
+    if whole(x):
+        y, slope = function(wide(x), needed)
+        y = y.to(x.dtype)
+        slope = slope.to(x.dtype) if needed else y
+    else:
+        x = x.contiguous()
+        y = torch.empty_like(x)
+        slope = torch.empty_like(x) if needed else y
+
+        def step(x: torch.Tensor, y: torch.Tensor, slope: torch.Tensor) -> None:
+            value, d_value = function(wide(x), needed)
+            y.copy_(value)
+            if needed:
+                slope.copy_(d_value)
+
+        in_blocks(step, x, y, slope)
+    return y, lambda dy: (dy * slope,)
+
+
+def _silu(x: torch.Tensor, needed: Any) -> tuple:
+    s = torch.sigmoid(x)
+    y = x * s
+    return y, torch.addcmul(y, y, s, value=-1).add_(s) if needed else None  # s + y (1 - s)
+
+
+def _gelu(x: torch.Tensor, needed: Any) -> tuple:
+    p = torch.erf(x * math.sqrt(0.5)).add_(1).mul_(0.5)
+    if not needed:
+        return x * p, None
+    density = (x * x).mul_(-0.5).exp_()
+    return x * p, torch.addcmul(p, x, density, value=1 / math.sqrt(2 * math.pi))
+
+
+def _gelu_tanh(x: torch.Tensor, needed: Any) -> tuple:
+    # (1 + tanh u) / 2 = sigmoid(2u), and 2u = x (a + b x^2).
     a, b = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
-    s = torch.sigmoid(x * (a + b * x * x))
-
-    def pullback(dy: torch.Tensor) -> tuple:
-        slope = a + 3 * b * x * x
-        return (dy * (s + x * s * (1 - s) * slope),)
-
-    return x * s, pullback
+    t = (x * x).mul_(b).add_(a)
+    s = (t * x).sigmoid_()
+    y = x * s
+    if not needed:
+        return y, None
+    # dy/dx = s + x s (1 - s) (a + 3 b x^2)
+    return y, torch.addcmul(y, y, s, value=-1).mul_(t.mul_(3).sub_(2 * a)).add_(s)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .blocks import wide
 from .elementwise import Result
 from .tape import op
 
@@ -50,44 +51,47 @@ def cross_entropy(
         label_smoothing: share e of the target spread evenly over all classes.
         reduction: "mean" over what counts, by weight; "sum"; or "none", of targets' shape.
 
-    With p = softmax(logits): loss = -sum_c q_c log p_c, gradient (p - q) times what the example
-    counts, q the one-hot target. Without overflow at any finite logits. All ignored: NaN, as torch.
+    With p = softmax(logits) and q the target, one-hot or smoothed: loss = -sum_c w_c q_c log p_c,
+    and the gradient is p sum_c(w_c q_c) - w q. Finite at any finite logits; computed and returned
+    in float32 if they have 16 bits. All ignored: NaN, as in torch.
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
-    log_p = torch.log_softmax(logits, 1)
-    counts = targets != ignore_index
-    safe = targets.where(counts, 0).unsqueeze(1)
-    share = counts.to(log_p.dtype)
-    by_class = None
+    classes, shape, dtype = logits.shape[1], targets.shape, logits.dtype
+    rows = wide(logits).movedim(1, -1).reshape(-1, classes)
+    labels = targets.reshape(-1)
+    counts = (labels != ignore_index).to(rows.dtype)
+    labels = labels.where(labels != ignore_index, 0).unsqueeze(1)
+    p = torch.softmax(rows, 1)
+    # log sum(exp x) = x - log p at the largest x, where p is at least 1 / classes.
+    top = rows.amax(1)
+    log_sum = top - p.amax(1).log_()
+    hit = counts * (1 - label_smoothing)
     if weight is not None:
-        by_class = weight.view(-1, *[1] * (log_p.dim() - 2))
-        share = share * weight[safe.squeeze(1)]
-    losses = -log_p.gather(1, safe).squeeze(1) * share
-    smooth = label_smoothing / log_p.shape[1]
+        hit = hit * weight[labels[:, 0]]
+    losses = (log_sum - rows.gather(1, labels)[:, 0]) * hit
+    total = counts.sum() if weight is None else (counts * weight[labels[:, 0]]).sum()
+    spread = None
     if label_smoothing:
-        spread = log_p if weight is None else log_p * by_class
-        losses = (1 - label_smoothing) * losses - smooth * spread.sum(1) * counts
-    total = share.sum() if reduction == "mean" else None
+        each = label_smoothing / classes
+        spread = rows.new_full((classes,), each) if weight is None else weight.to(rows.dtype) * each
+        losses = losses + (log_sum * spread.sum() - rows @ spread) * counts
+    if reduction == "mean":
+        result = losses.sum() / total
+    else:
+        result = losses.sum() if reduction == "sum" else losses.view(shape)
 
     def pullback(dy: torch.Tensor) -> tuple:
-        if total is not None:
-            dy = dy / total
-        hit = dy * share * (1 - label_smoothing)
-        p = log_p.exp()
-        grad = p * hit.unsqueeze(1)
-        grad.scatter_add_(1, safe, -hit.unsqueeze(1))
-        if label_smoothing:
-            each = (dy * counts * smooth).unsqueeze(1)
-            if weight is None:
-                grad += each * (p * log_p.shape[1] - 1)
-            else:
-                grad += each * (p * weight.sum() - by_class)
-        return (grad,)
+        dy = dy / total if reduction == "mean" else dy.reshape(-1)
+        share = hit if spread is None else hit + counts * spread.sum()
+        grad = p.mul_((dy * share).unsqueeze(1))  # in place: nobody else sees p
+        grad.scatter_add_(1, labels, (dy * hit).neg_().unsqueeze(1))
+        if spread is not None:
+            grad.sub_(torch.outer(dy * counts, spread))
+        grad = grad.view(*shape, classes).movedim(-1, 1) if len(shape) != 1 else grad
+        return (grad.to(dtype),)
 
-    if total is not None:
-        return losses.sum() / total, pullback
-    return losses.sum() if reduction == "sum" else losses, pullback
+    return result, pullback
 
 
 def reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .blocks import row_blocks, wide
 from .elementwise import Result
 from .tape import op
 
@@ -21,37 +22,52 @@ def layer_norm(
 ) -> Result:
     """``(x - mean) / sqrt(var + eps) * weight + bias`` over the dimensions of weight, or the last.
 
-    x is (..., d), weight and bias (d), or more trailing dimensions. A row of equal numbers
-    comes out as ``bias``. With n = (x - mean) / sqrt(var + eps) and g = dy weight:
-    dx = (g - mean(g) - n mean(g n)) / sqrt(var + eps). Source: Ba et al., 1607.06450.
+    x is (..., d), weight and bias (d), or more trailing dimensions. A row of equal numbers comes
+    out as ``bias``, up to the rounding of their mean. With n = (x - mean) / sqrt(var + eps) and
+    g = dy weight: dx = (g - mean(g) - n mean(g n)) / sqrt(var + eps). Source: 1607.06450.
     """
-    dims = tuple(range(-(1 if weight is None else weight.dim()), 0))
-    var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
-    scale = torch.rsqrt(var + eps)
-    normal = (x - mean) * scale
-    y = normal if weight is None else normal * weight
-    if bias is not None:
-        y = y + bias
-    leading = tuple(range(x.dim() - len(dims)))
+    shape = x.shape[-1:] if weight is None else weight.shape
+    width = shape.numel()
+    rows = x.reshape(-1, width)
+    y = torch.empty_like(rows)
+    flat = None if weight is None else weight.reshape(-1)
+    means = wide(x.new_empty(0)).new_empty((rows.shape[0], 1))
+    scales = torch.empty_like(means)
+    for part in row_blocks(rows):
+        values, scale = wide(rows[part]), scales[part]
+        torch.mean(values, 1, keepdim=True, out=means[part])
+        centred = values - means[part]
+        torch.linalg.vector_norm(centred, dim=1, keepdim=True, out=scale)
+        scale.square_().div_(width).add_(eps).rsqrt_()
+        centred.mul_(scale)
+        if flat is not None:
+            centred.mul_(flat)
+        if bias is not None:
+            centred.add_(bias.reshape(-1))
+        y[part] = centred
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dx = None
-        if needs[0]:
-            g = dy if weight is None else dy * weight
-            along = (g * normal).mean(dims, keepdim=True)
-            dx = (g - g.mean(dims, keepdim=True) - normal * along) * scale
+        d_rows = dy.reshape(-1, width)
+        dx = torch.empty_like(rows)
+        w = means.new_ones(width) if flat is None else wide(flat)
+        d_weight, d_bias = torch.zeros_like(w), torch.zeros_like(w)
+        for part in row_blocks(rows):
+            dy, m, scale = wide(d_rows[part]), means[part], scales[part]
+            centred = wide(rows[part]) - m
+            product = dy * centred
+            d_weight += scale[:, 0] @ product
+            if needs[2]:
+                d_bias += dy.sum(0)
+            along = (product @ w).div_(-width).unsqueeze_(1).mul_(scale * scale)
+            centred.mul_(along).sub_((dy @ w).div_(width).unsqueeze_(1)).addcmul_(dy, w)
+            torch.mul(centred, scale, out=dx[part])
         return (
-            dx,
-            _sum(dy * normal, leading) if needs[1] else None,
-            _sum(dy, leading) if needs[2] else None,
+            dx.view(x.shape),
+            d_weight.view(shape).to(x.dtype) if needs[1] else None,
+            d_bias.view(shape).to(x.dtype) if needs[2] else None,
         )
 
-    return y, pullback
-
-
-def _sum(x: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """The sum over ``dims``; none of them is none, where torch would take all."""
-    return x.sum(dims) if dims else x
+    return y.view(x.shape), pullback
 
 
 @op
@@ -60,20 +76,29 @@ def rms_norm(
 ) -> Result:
     """``x / sqrt(mean(x**2) + eps) * weight`` over the last dimension; x is (..., d), weight (d).
 
+    With n = x / sqrt(mean(x**2) + eps) and g = dy weight: dx = (g - n mean(g n)) times the scale.
     Source: Zhang and Sennrich, 1910.07467.
     """
-    scale = torch.rsqrt((x * x).mean(-1, keepdim=True) + eps)
-    normal = x * scale
-    leading = tuple(range(x.dim() - 1))
+    rows = x.reshape(-1, x.shape[-1])
+    norms = torch.linalg.vector_norm(wide(rows), dim=1, keepdim=True)
+    scales = torch.rsqrt(norms.square().div_(rows.shape[1]).add_(eps))
+    y = wide(rows) * scales
+    if weight is not None:
+        y.mul_(weight)
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dx = None
-        if needs[0]:
-            g = dy if weight is None else dy * weight
-            dx = (g - normal * (g * normal).mean(-1, keepdim=True)) * scale
-        return dx, _sum(dy * normal, leading) if needs[1] else None
+        d_rows, dx = dy.reshape(rows.shape), torch.empty_like(rows)
+        d_weight = scales.new_zeros(rows.shape[1])
+        w = torch.ones_like(d_weight) if weight is None else wide(weight)
+        for part in row_blocks(rows):
+            dy, values, scale = wide(d_rows[part]), wide(rows[part]), scales[part]
+            product = dy * values
+            d_weight += scale[:, 0] @ product
+            along = (product @ w).div_(-rows.shape[1]).unsqueeze_(1).mul_(scale * scale)
+            torch.mul((values * along).addcmul_(dy, w), scale, out=dx[part])
+        return dx.view(x.shape), d_weight.to(x.dtype) if needs[1] else None
 
-    return normal if weight is None else normal * weight, pullback
+    return y.to(x.dtype).view(x.shape), pullback
 
 
 @op
@@ -104,7 +129,8 @@ def batch_norm(
             raise ValueError(
                 f"batch_norm needs more than one value a channel; x is {tuple(x.shape)}"
             )
-        var, mean = torch.var_mean(x, dims, correction=0)
+        mean = x.mean(dims)
+        var = (x - mean.view(column)).square_().mean(dims)
         if training and running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
             running_var.lerp_((var * (n / (n - 1))).to(running_var.dtype), momentum)
