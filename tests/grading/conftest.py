@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from roofline.grading import records
 
 EXERCISES = Path(__file__).parent / "exercises"
 
@@ -13,6 +14,7 @@ EXERCISES = Path(__file__).parent / "exercises"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Progress goes here; the exercises of ``exercises/drill.py`` can be found."""
     folder = tmp_path / "home"
+    records._session.clear()
     monkeypatch.setenv("ROOFLINE_HOME", str(folder))
     monkeypatch.setenv("ROOFLINE_EXERCISES", str(EXERCISES))
     for name in ("ROOFLINE_SEED", "ROOFLINE_OUTBOX", "NBGRADER_EXECUTION"):

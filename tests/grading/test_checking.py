@@ -11,7 +11,6 @@ from typing import Any
 import numpy
 import pytest
 import torch
-
 from roofline.grading import Score, check
 from roofline.grading.checking import grade
 from roofline.grading.result import Result

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-
 from roofline.grading import forbidden
 from roofline.grading.calling import Session, call
 from roofline.grading.checking import grade

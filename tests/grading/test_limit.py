@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from roofline.grading.calling import Session, call
 from roofline.grading.checking import grade
 from roofline.grading.limit import Stopped, limit
@@ -150,7 +149,7 @@ def test_what_came_before_the_limit_counts() -> None:
 
 
 def test_a_probe_is_stopped_too_where_it_runs_an_answer_by_itself() -> None:
-    with pytest.raises(Stopped), limit(SHORT) as clock:
+    with pytest.raises(Stopped), limit(SHORT):
         spins()
 
 

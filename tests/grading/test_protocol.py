@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from roofline.grading.calling import Call
 from roofline.grading.protocol import MAX_BYTES, Outcome, Refused, pack, unpack
 from roofline.grading.values import Strange

@@ -72,7 +72,8 @@ class Call:
         except (TypeError, LookupError):
             wanted = f"{index!r} in it"
             if isinstance(index, int):
-                wanted = f"at least {index + 1} value{'s' if index else ''}"
+                number = index + 1 if index >= 0 else -index
+                wanted = f"at least {number} value{'s' if number > 1 else ''}"
             fault = f"returned {values.describe(self.value)}, expected {wanted}"
             return replace(self, status=RAISED, value=None, fault=fault, gave_back="")
 
