@@ -100,7 +100,8 @@ class Adam(Optimizer):
     ) -> None:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
         if decay and self.decoupled:
-            data.mul_(1 - lr * decay)
+            # Not mul_(1 - lr·λ): beside a second use of lr, torch.compile (2.13) keeps an old lr.
+            data.add_(data, alpha=-lr * decay)
         elif decay:
             grad = grad.add(data, alpha=decay)
         exp_avg.lerp_(grad, 1 - beta1)
