@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,14 +30,20 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+COURSE = ("chapters", "solutions", "nbgrader_config.py", "lib/roofline/lab/jupyter")
+"""What of a clone JupyterLab and its extensions read."""
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """JupyterLab on a copy of the chapters, for a user with an empty home."""
+    """JupyterLab in a copy of the course, for a user with an empty home."""
     need(importlib.util.find_spec("jupyterlab") is not None, "jupyterlab")
     folder = tmp_path_factory.mktemp("course")
-    chapters: Path = ROOT / "chapters"
-    if chapters.exists():
-        shutil.copytree(chapters, folder / "chapters")
+    for name in COURSE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+        else:
+            shutil.copy(ROOT / name, folder / name)
     with serve(folder, tmp_path_factory.mktemp("home")) as running:
         yield running
 
@@ -47,13 +52,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def page(chromium: Any) -> Iterator[Any]:
     """A page of its own, that nothing is remembered in."""
     context = chromium.new_context(viewport={"width": 1280, "height": 960})
-    yield context.new_page()
+    fresh = context.new_page()
+    fresh.set_default_timeout(60_000)  # a busy machine is no failure
+    yield fresh
     context.close()
 
 
 @pytest.fixture
 def watched(page: Any, server: Server) -> Iterator[Watched]:
-    """Watches ``page``. At the end: nothing has complained, nothing has left this machine."""
+    """Watches ``page`` for a new learner. At the end: no complaint, and nothing has left."""
+    shutil.rmtree(server.records, ignore_errors=True)
     seen = watch(page)
     yield seen
     assert not seen.outside()

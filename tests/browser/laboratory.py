@@ -52,6 +52,8 @@ class Server:
     url: str
     token: str
     folder: Path
+    records: Path
+    """Where the learner's results and predictions are kept."""
     outside: socket.socket
     """Stands in for the network: every request of Python's clients would come here."""
 
@@ -66,7 +68,7 @@ class Server:
 
 @contextmanager
 def serve(folder: Path, home: Path) -> Iterator[Server]:
-    """JupyterLab on ``folder``, for a user whose home is ``home`` and empty."""
+    """JupyterLab called in ``folder``, for a user whose home is ``home`` and empty."""
     port, token = free_port(), secrets.token_hex(16)
     outside = socket.create_server(("127.0.0.1", 0))
     outside.setblocking(False)
@@ -74,6 +76,7 @@ def serve(folder: Path, home: Path) -> Iterator[Server]:
     theirs = ("JUPYTER", "IPYTHON", "XDG", "ROOFLINE", "MPL", "NBGRADER", "COV", "PYTEST")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
     environment |= {"HOME": str(home), "USERPROFILE": str(home), "OMP_NUM_THREADS": "1"}
+    environment["ROOFLINE_HOME"] = str(home / "roofline")
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         environment[name] = proxy
     environment["NO_PROXY"] = environment["no_proxy"] = "127.0.0.1,localhost"
@@ -84,12 +87,12 @@ def serve(folder: Path, home: Path) -> Iterator[Server]:
         command.append("--allow-root")
     with open(home / "server.log", "w") as log:
         process = subprocess.Popen(
-            [*command, *learner_options()], env=environment, cwd=ROOT, stdout=log, stderr=log
+            [*command, *learner_options()], env=environment, cwd=folder, stdout=log, stderr=log
         )
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_for(f"{url}/api?token={token}", process, home / "server.log")
-            yield Server(url, token, folder, outside)
+            yield Server(url, token, folder, home / "roofline", outside)
         finally:
             process.terminate()
             try:

@@ -34,7 +34,7 @@ class Notebook:
         assert len(found) == 1, f"{len(found)} cells are called {name!r}"
         return found[0]
 
-    def idle(self, seconds: float = 60) -> None:
+    def idle(self, seconds: float = 120) -> None:
         self.page.wait_for_function(IDLE, timeout=1000 * seconds)
 
     def command(self, name: str, **arguments: str) -> None:

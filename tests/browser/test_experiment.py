@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from browser.laboratory import Server, Watched
+from browser.laboratory import SCREENSHOTS, Server, Watched
 from browser.notebook import open_notebook
 from browser.steps import LAB, line, picture, slider
 from roofline import lab
@@ -63,6 +63,8 @@ def test_an_experiment_is_operated_from_the_keyboard(
     saved = server.folder / "remembered_trials.csv"
     page.get_by_text(f"1 saved in {saved}").wait_for()
     assert f"4096,512,5,silu,adam,{moved.measured}," in saved.read_text(encoding="utf-8")
+
+    page.locator(LAB).screenshot(path=SCREENSHOTS / "experiment_trials.png")
 
     notebook.command("apputils:change-theme", theme="JupyterLab Dark")
     page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
