@@ -62,7 +62,7 @@ def edit(path: Path, verb: str, language: str, block: str) -> None:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path.name}"
         path.write_text(text.replace(old, new), encoding="utf-8")
     elif verb == "append":
-        path.write_text(path.read_text(encoding="utf-8") + block, encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8") + "\n\n" + block, encoding="utf-8")
     else:
         assert not path.exists(), path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -41,8 +42,11 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             names.add(node.module.partition(".")[0])
     names -= sys.stdlib_module_names | {"roofline"}
-    providers = packages_distributions()
-    return {canonicalize_name(providers.get(name, [name])[0]) for name in names}
+    return {canonicalize_name(providers().get(name, [name])[0]) for name in names}
+
+
+# Reading every installed package takes a while.
+providers = cache(packages_distributions)
 
 
 def sources(folder: str) -> list[Path]:
