@@ -82,7 +82,7 @@ def input_gates(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     """What the inputs of all steps add to the gates: (t, n, gates * hidden)."""
     rows = x.reshape(-1, x.shape[2])
     gates = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-    return gates.view(x.shape[0], x.shape[1], -1)
+    return gates.view(x.shape[0], x.shape[1], weight.shape[0])
 
 
 def weight_gradients(
@@ -100,7 +100,9 @@ def weight_gradients(
     rows = d_gates.flatten(0, 1)
     recurrent = d_recurrent.flatten(0, 1)
     width, hidden = rows.shape[1], h.shape[2]
-    dx = (rows @ weight_ih).view(*d_gates.shape[:2], -1) if weight_ih is not None else None
+    dx = None
+    if weight_ih is not None:
+        dx = (rows @ weight_ih).view(*d_gates.shape[:2], weight_ih.shape[1])
     return (
         dx,
         None if x is None else product(rows.t(), x.reshape(-1, x.shape[2]), (width, x.shape[2])),
@@ -131,7 +133,7 @@ def lstm(
     """
     hidden = h0.shape[-1]
     run = Sequence(x, h0, lengths, reverse)
-    bias = bias_ih if bias_hh is None else bias_ih + bias_hh
+    bias = bias_ih if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     gates = input_gates(x, weight_ih, bias)
     h, c = run.states(h0), run.states(c0)
     recurrent = weight_hh.t()
@@ -272,7 +274,8 @@ def rnn(
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn's nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
     run = Sequence(x, h0, lengths, reverse)
-    gates = input_gates(x, weight_ih, bias_ih if bias_hh is None else bias_ih + bias_hh)
+    bias = bias_ih if bias_ih is None or bias_hh is None else bias_ih + bias_hh
+    gates = input_gates(x, weight_ih, bias)
     h = run.states(h0)
     for t in run.order:
         after = torch.addmm(gates[t], h[run.before(t)], weight_hh.t(), out=h[run.after(t)])
