@@ -1,6 +1,6 @@
 """A class of three through nbgrader's own commands, with the first chapter there is.
 
-One solved everything, and something of theirs writes to stderr after each cell; one opened the
+One solved everything, and something of theirs writes to stderr before each cell; one opened the
 chapter; one did the first half and deleted the last check. The commands are the ones that an
 instructor types, run from the course's folder.
 """
@@ -31,7 +31,7 @@ STUDENTS = {"solved": EXERCISES, "untouched": [], "half": EXERCISES[: len(EXERCI
 
 NOISE = """\
 import sys
-get_ipython().events.register("post_run_cell", lambda _: print("careful", file=sys.stderr))
+get_ipython().events.register("pre_run_cell", lambda _: print("careful", file=sys.stderr))
 """
 
 
