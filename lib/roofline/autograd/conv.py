@@ -156,12 +156,12 @@ def add_windows(
     dx = d_windows.new_zeros((*shape[:-dims], *padded))
     out, kernel = d_windows.shape[-2 * dims : -dims], d_windows.shape[-dims:]
     for offset in torch.cartesian_prod(*[torch.arange(k) for k in kernel]).view(-1, dims).tolist():
-        place = [
+        place: list[Any] = [
             slice(o * d, o * d + s * (n - 1) + 1, s)
             for o, d, s, n in zip(offset, dilation, stride, out, strict=True)
         ]
         dx[(..., *place)] += d_windows[(..., *offset)]
-    inner = [slice(p, p + n) for p, n in zip(padding, shape[-dims:], strict=True)]
+    inner: list[Any] = [slice(p, p + n) for p, n in zip(padding, shape[-dims:], strict=True)]
     return dx[(..., *inner)]
 
 

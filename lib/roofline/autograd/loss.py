@@ -149,7 +149,7 @@ def binary_cross_entropy_with_logits(
 
     def pullback(dy: torch.Tensor) -> tuple:
         s = torch.sigmoid(logits)
-        slope = s - targets if pos_weight is None else 1 - targets + scale * (s - 1)
+        slope = s - targets if scale is None else 1 - targets + scale * (s - 1)
         if weight is not None:
             slope = slope * weight
         return (dy * share * slope,)

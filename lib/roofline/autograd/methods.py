@@ -51,22 +51,22 @@ class Methods:
     split = shape.split
     to = elementwise.cast
 
-    def __radd__(self, other: Operand) -> Tensor:
+    def __radd__(self: Any, other: Operand) -> Tensor:
         return elementwise.add(other, self)
 
-    def __rsub__(self, other: Operand) -> Tensor:
+    def __rsub__(self: Any, other: Operand) -> Tensor:
         return elementwise.subtract(other, self)
 
-    def __rmul__(self, other: Operand) -> Tensor:
+    def __rmul__(self: Any, other: Operand) -> Tensor:
         return elementwise.multiply(other, self)
 
-    def __rtruediv__(self, other: Operand) -> Tensor:
+    def __rtruediv__(self: Any, other: Operand) -> Tensor:
         return elementwise.divide(other, self)
 
-    def __rpow__(self, other: Operand) -> Tensor:
+    def __rpow__(self: Any, other: Operand) -> Tensor:
         return elementwise.power(other, self)
 
-    def __rmatmul__(self, other: torch.Tensor) -> Tensor:
+    def __rmatmul__(self: Any, other: torch.Tensor) -> Tensor:
         return matrix.matmul(other, self)
 
     def __gt__(self, other: Operand) -> torch.Tensor:
@@ -157,7 +157,7 @@ class Methods:
     def __float__(self) -> float:
         return float(self.data)
 
-    def __repr__(self) -> str:
+    def __repr__(self: Any) -> str:
         text = repr(self.data).removeprefix("tensor(").removesuffix(")")
         return f"Tensor({text}{', requires_grad=True' if self.requires_grad else ''})"
 

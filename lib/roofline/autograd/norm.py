@@ -124,7 +124,7 @@ def batch_norm(
     column = (1, -1, *[1] * (x.dim() - 2))
     batch = training or running_mean is None or running_var is None
     n = x.numel() // max(x.shape[1], 1)
-    if batch:
+    if batch or running_mean is None or running_var is None:
         if training and n == 1:
             raise ValueError(
                 f"batch_norm needs more than one value a channel; x is {tuple(x.shape)}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from .elementwise import Result
 from .tape import op
 
-Dims = int | Sequence[int] | None
+Dims = int | list[int] | tuple[int, ...] | None
 
 
 def restore(grad: torch.Tensor, shape: torch.Size, dim: Dims, keepdim: bool) -> torch.Tensor:

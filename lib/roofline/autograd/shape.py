@@ -26,7 +26,7 @@ def transpose(x: torch.Tensor, first: int = -2, second: int = -1) -> Result:
 
 
 @op
-def permute(x: torch.Tensor, dims: Sequence[int]) -> Result:
+def permute(x: torch.Tensor, dims: list[int] | tuple[int, ...]) -> Result:
     """``x`` with its dimensions in the order ``dims``; a view."""
     back = [0] * len(dims)
     for place, dim in enumerate(dims):
