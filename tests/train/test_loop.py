@@ -156,6 +156,8 @@ def test_patience_and_the_best_weights():
 def test_evaluate_every():
     history = train(net(), batches(), validation=batches(), evaluate_every=2, epochs=2, **QUIET)
     assert history.curve()[0] == [2, 4, 6]
+    history = train(net(), batches(), validation=batches(), steps=5, epochs=2, **QUIET)
+    assert history.curve()[0] == [3, 5]
 
 
 def test_a_loss_that_is_not_a_number():

@@ -83,8 +83,8 @@ def train(
         block.enter_context(repeatable(settings.deterministic))
         block.enter_context(recomputed(model, settings.recompute))
         bar = block.enter_context(Bar(run.history, run.updates(), place, settings.progress))
+        model.train()
         for group in run.groups():
-            model.train()
             value = gradients(run, group, loss)  # 3. forward, 4. loss, 5. backward
             update(run, value)  # 6.
             run.advance(group, bar)  # 7. repeat

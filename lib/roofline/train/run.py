@@ -59,6 +59,7 @@ class Run:
             saving.sweep(self.path)
             self.save(self.path)  # the first weights too, and an error now if it can't be written
         self.since = time.perf_counter()
+        self.weighed = 0.0
 
     def stopped(self) -> str:
         """Why the run is over: "steps", "epochs" or "patience"; "" while it isn't."""
@@ -91,9 +92,13 @@ class Run:
         ended = self.batch >= len(self.batches)
         if ended:
             self.epoch, self.batch = self.epoch + 1, 0
+        ended = ended or self.history.updates == self.settings.steps
         history.items += sum(len(batch[-1]) for batch in group)
-        history.seconds += time.perf_counter() - self.since
-        history.peak_bytes = max(history.peak_bytes, memory(self.place))
+        now = time.perf_counter()
+        history.seconds += now - self.since
+        if ended or now - self.weighed > 0.2:  # asking for it takes as long as a small update
+            self.weighed = now
+            history.peak_bytes = max(history.peak_bytes, memory(self.place))
         if self.evaluate is not None and self.due(settings.evaluate_every, ended):
             self.judge(self.evaluate())
         if self.path is not None and self.due(settings.save_every, ended):
@@ -102,8 +107,8 @@ class Run:
         self.since = time.perf_counter()
 
     def due(self, every: int | None, ended: bool) -> bool:
-        """Whether something is to be done after this update: each ``every``, or when the epoch
-        has ended."""
+        """Whether something is to be done after this update: each ``every``, by default when an
+        epoch or the run has ended."""
         return ended if every is None else self.history.updates % every == 0
 
     def judge(self, measured: dict[str, float]) -> None:

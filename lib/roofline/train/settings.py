@@ -26,7 +26,8 @@ class Settings:
         recompute: names of layers that keep only their inputs, such as ("blocks.layers.*",).
         compile: compile forward and backward pass into one function; a name is a mode of
             ``torch.compile``, such as "reduce-overhead". Not together with ``recompute``.
-        evaluate_every: updates from one evaluation to the next; by default one after each epoch.
+        evaluate_every: updates from one evaluation to the next; by default one after each epoch
+            and at the end.
         patience: stop after so many evaluations in a row that did not lower the loss.
         keep_best: end with the weights that had the lowest loss in an evaluation.
         save: a file for the state of the run. If it is there the run goes on from it.
