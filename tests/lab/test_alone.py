@@ -53,7 +53,7 @@ def test_jupyterlab_is_started_on_the_notebook_and_asks_nothing(monkeypatch, tmp
 def test_make_lab_asks_nothing_either():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for option in alone.OFFLINE:
-        assert option.replace(f"{ROOT}/", "") in makefile
+        assert option.replace(f"{ROOT.as_posix()}/", "") in makefile
 
 
 def test_the_command_lists_opens_and_refuses(monkeypatch):

@@ -151,7 +151,6 @@ def test_trials_are_kept_once_and_saved(panel, tmp_path):
         ("trials.xlsx", "end the name in .csv or .json"),
         ("", "end the name in .csv or .json"),
         ("nowhere/trials.csv", "No such file or directory; choose another place"),
-        ("../../proc/version/trials.csv", "choose another place"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(panel, tmp_path, name, says):
@@ -161,6 +160,15 @@ def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(panel, tmp
     button(panel, "Save trials").click()
     assert says in panel.notice.value
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_one_line_and_stays(panel, tmp_path):
+    (tmp_path / "remembered_trials.csv").mkdir()
+    commit(panel, "1")
+    button(panel, "Keep this trial").click()
+    button(panel, "Save trials").click()
+    assert "choose another place" in panel.notice.value
+    assert [path.name for path in tmp_path.iterdir()] == ["remembered_trials.csv"]
 
 
 def test_what_is_displayed_is_one_bundle_that_reads_without_a_kernel(monkeypatch, tmp_path):

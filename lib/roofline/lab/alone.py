@@ -14,7 +14,7 @@ from roofline.lab.experiment import Experiment, find, names
 OFFLINE = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    f"--LabApp.app_settings_dir={Path(__file__).parent / 'jupyter'}",
+    f"--LabApp.app_settings_dir={(Path(__file__).parent / 'jupyter').as_posix()}",
 )
 """What keeps JupyterLab from asking for news and updates, and from asking whether it may."""
 
