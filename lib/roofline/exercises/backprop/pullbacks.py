@@ -1,0 +1,140 @@
+"""The pullbacks of sigmoid and of a linear layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.grading import (
+    Exercise,
+    Item,
+    at_most,
+    call,
+    compare,
+    exercise,
+    generator,
+)
+
+from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_one, stable
+
+
+@exercise("backprop.sigmoid")
+class Sigmoid(Exercise):
+    """A pullback that remembers its result."""
+
+    points, minutes, difficulty, importance = 3, 5, 1, 4
+    forbidden = ("aten::sigmoid_backward", "roofline.autograd.sigmoid", *TENSOR_CLASSES)
+
+    def cases(self, seed: int) -> Any:
+        return elementwise_cases(seed)
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        return elementwise_probe(answer, cases)
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        x, dy, extreme = cases
+        y, far = torch.sigmoid(x), torch.sigmoid(extreme)
+        slope = y * (1 - y)
+        gradient = compare(
+            "gradient",
+            1,
+            outputs["gradient"],
+            dy * slope,
+            [
+                (slope, "this is the derivative alone: multiply it by the gradient that arrives"),
+                (dy * x * (1 - x), "y(1 - y) is written in the result y, not in x"),
+                (dy * y, "this multiplies by the result, not by the derivative y(1 - y)"),
+                (slope * slope * dy, "the derivative is in there twice"),
+            ],
+        )
+        return [
+            compare("result", 0.5, outputs["result"], y, [(torch.sigmoid(-x), "the sign of x")]),
+            gradient,
+            stable(outputs, far, far * (1 - far)),
+            holds_one(outputs, gradient, x, "refer only to the result inside the pullback"),
+        ]
+
+
+@exercise("backprop.linear")
+class Linear(Exercise):
+    """The layer where the work is."""
+
+    points, minutes, difficulty, importance = 4, 12, 2, 5
+    forbidden = ("torch.nn.functional.linear", "roofline.autograd.linear", *TENSOR_CLASSES)
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        shapes = [(7, 5), (4, 5), (4,), (7, 4)]
+        small = [torch.randn(shape, generator=random) for shape in shapes]
+        large = [torch.randn(s, generator=random) for s in [(32, 48), (40, 48), (40,), (32, 40)]]
+        return small, large
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        (x, weight, bias, dy), (large_x, large_weight, large_bias, large_dy) = cases
+        made = call(answer, x, weight, bias)
+        large = call(answer, large_x, large_weight, large_bias, count=True)
+        return {
+            "result": made[0],
+            "gradients": call(made[1], dy),
+            "large": large,
+            "walk": call(large[1], large_dy, count=True),
+        }
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        (x, weight, bias, dy), (large_x, large_weight, _, _) = cases
+        gradients = outputs["gradients"]
+        dw, db, n = dy.T @ x, dy.sum(0), len(x)
+        right = [
+            compare("dx", 0.5, gradients[0], dy @ weight),
+            compare(
+                "dW",
+                1,
+                gradients[1],
+                dw,
+                [
+                    (dw / n, "this averages over the batch: the gradients of its rows add up"),
+                    (dw.T, "transposed: the gradient of W has the shape of W"),
+                    (dy[:1].T @ x[:1], "this is the first row's share: sum over the batch"),
+                ],
+            ),
+            compare(
+                "db",
+                1,
+                gradients[2],
+                db,
+                [
+                    (dy, "every row uses the same bias: sum the gradient over the batch"),
+                    (db / n, "this averages over the batch: the gradients of its rows add up"),
+                    (torch.ones_like(bias), "multiply by the gradient that arrives"),
+                ],
+            ),
+        ]
+        result = compare(
+            "result",
+            0.5,
+            outputs["result"],
+            x @ weight.T + bias,
+            [(lambda: x @ weight.T, "the bias is missing")],
+        )
+        return [result, *right, self._cost(outputs, large_x, large_weight, right)]
+
+    def _cost(self, outputs: Any, x: torch.Tensor, weight: torch.Tensor, right: list[Item]) -> Item:
+        """Two products in the pullback, and never a tensor of n · inputs · outputs entries."""
+        name = "counted cost of the pullback"
+        if any(item.lost for item in right):
+            return Item(name, 1, 0.0, "counted once the gradients are right")
+        product = 2 * len(x) * weight.numel()
+        # A tenth more leaves room for a bias gradient that is written as a product too.
+        flops = at_most(name, 1, outputs["walk"], 2.2 * product, "FLOPs", "flops")
+        if flops.lost:
+            hint = "dx and dW are one product each: is the forward pass repeated?"
+            return Item(name, 1, 0.0, flops.message, hint)
+        cube = 4 * len(x) * weight.numel()
+        largest = at_most(
+            name, 1, outputs["walk"], cube // 2, "bytes at once", "largest_allocation"
+        )
+        if largest.lost:
+            hint = "a tensor of n × out × in entries was built: a matrix product sums as it goes"
+            return Item(name, 1, 0.0, largest.message, hint)
+        return flops

@@ -1,0 +1,137 @@
+"""The backward walk over a tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from roofline.grading import (
+    Call,
+    Exercise,
+    Item,
+    call,
+    compare,
+    exercise,
+    generator,
+    require,
+)
+
+from .shared import TENSOR_CLASSES
+
+
+class Entry:
+    """A node of a tape made for the exercise, with the attributes that the chapter names."""
+
+    def __init__(self, pullback: Callable | None = None, *parents: Entry | None):
+        self.pullback, self.parents, self.grad = pullback, parents, None
+
+
+def _tape(values: tuple[torch.Tensor, ...]) -> tuple[list[Entry], dict[str, Entry]]:
+    """A small tape: (a·b + a), doubled by an addition to itself, plus a, times data.
+
+    In it a value is used three times, an addition hands one tensor to two slots, an argument is
+    plain data, and one node is reached by no gradient.
+    """
+    a_value, b_value, c_value = values
+    a, b = Entry(), Entry()
+    product = Entry(lambda d: (d * b_value, d * a_value), a, b)
+    first = Entry(lambda d: (d, d), product, a)
+    aside = Entry(lambda d: (d * 2,), b)  # made on the way, but the loss doesn't use it
+    doubled = Entry(lambda d: (d, d), first, first)
+    second = Entry(lambda d: (d, d), doubled, a)
+    loss = Entry(lambda d: (d * c_value, None), second, None)
+    nodes = [a, b, product, first, aside, doubled, second, loss]
+    return nodes, {"a": a, "b": b}
+
+
+@exercise("backprop.walk")
+class Walk(Exercise):
+    """The backward walk."""
+
+    points, minutes, difficulty, importance = 4, 15, 3, 5
+    forbidden = ("roofline.autograd.backward", "roofline.autograd.Tensor.backward", *TENSOR_CLASSES)
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        return [torch.randn(4, 3, generator=random) for _ in range(5)]
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        *values, grad, before = cases
+        x = Entry()
+        chain = [x]
+        for factor in values:
+            chain.append(Entry(lambda d, factor=factor: (d * factor,), chain[-1]))
+        chained = call(answer, chain, grad)
+        nodes, leaves = _tape(tuple(values))
+        walked = call(answer, nodes, grad)
+        fresh, held = _tape(tuple(values))
+        held["b"].grad = before.clone()
+        again = call(answer, fresh, grad)
+        inner = [node for node in nodes if node.parents and node is not nodes[4]]
+        return {
+            "chain": self._slot(chained, x),
+            "a": self._slot(walked, leaves["a"]),
+            "b": self._slot(walked, leaves["b"]),
+            "added": self._slot(again, held["b"]),
+            "calls": [chained, walked],
+            "freed": sum(node.pullback is None and node.grad is None for node in inner),
+            "inner": len(inner),
+        }
+
+    @staticmethod
+    def _slot(walked: Call, node: Entry) -> Call:
+        """The gradient in a leaf's slot, as what the call gave."""
+        return call(lambda _: node.grad, walked) if walked.ok else walked
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        a, b, c, grad, before = cases
+        through = grad * c  # arrives at the last addition
+        right_a, right_b = through * (2 * b + 2 + 1), through * 2 * a
+        values = [
+            compare(
+                "a chain",
+                1,
+                outputs["chain"],
+                grad * a * b * c,
+                [(grad * c, "it stops after the first node"), (grad, "the loss's own gradient")],
+            ),
+            compare(
+                "a value used more than once",
+                1,
+                [outputs["a"].value, outputs["b"].value] if outputs["a"].ok else outputs["a"],
+                [right_a, right_b],
+                [
+                    ([through * b, through * a], "an arriving gradient replaced the one before it"),
+                    ([through, through * a], "an arriving gradient replaced the one before it"),
+                ],
+            ),
+        ]
+        if all(item.lost for item in values):
+            why = "looked at once a gradient is right"
+            return [
+                *values,
+                compare("adds to a leaf's old gradient", 1, outputs["added"], right_b + before)
+                if not outputs["added"].ok
+                else Item("adds to a leaf's old gradient", 1, 0.0, why),
+                Item("frees what it has used", 1, 0.0, why),
+            ]
+        return [
+            *values,
+            compare(
+                "adds to a leaf's old gradient",
+                1,
+                outputs["added"],
+                right_b + before,
+                [(right_b, "the gradient that the leaf held before is gone")],
+            ),
+            require(
+                "frees what it has used",
+                1,
+                outputs["freed"] == outputs["inner"],
+                f"{outputs['inner'] - outputs['freed']} of {outputs['inner']} inner nodes "
+                "still hold a gradient or a pullback",
+                "set both to None when the node has passed its gradient on",
+            ),
+        ]

@@ -1,0 +1,109 @@
+"""The loss of a large vocabulary, without its logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.grading import (
+    Exercise,
+    Item,
+    at_most,
+    call,
+    compare,
+    exercise,
+    generator,
+)
+
+from .shared import DERIVATIVES
+
+
+@exercise("losses.chunked")
+class Chunked(Exercise):
+    """Never build the logits."""
+
+    points, minutes, difficulty, importance = 5, 18, 4, 4
+    forbidden = (
+        "torch.nn.functional.cross_entropy",
+        "roofline.losses.cross_entropy",
+        "roofline.autograd.cross_entropy",
+        *DERIVATIVES,
+    )
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        hidden, weight = (torch.randn(s, generator=random) for s in ((37, 6), (11, 6)))
+        large = [torch.randn(s, generator=random) for s in ((256, 8), (512, 8))]
+        return (
+            (hidden, weight, torch.randint(0, 11, (37,), generator=random)),
+            (*large, torch.randint(0, 512, (256,), generator=random)),
+        )
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        small, large = cases
+        return {
+            "even": call(answer, *(t[:32] if t.shape[0] == 37 else t for t in small), chunk=8),
+            "uneven": call(answer, *small, chunk=8),
+            "large": call(answer, *large, chunk=16, count=True),
+        }
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        (hidden, weight, labels), (large, wide, _) = cases
+        even_loss, even_slope = self.reference(hidden[:32], weight, labels[:32])
+        loss, slope = self.reference(hidden, weight, labels)
+        n = len(labels)
+        pieces = [
+            self.reference(hidden[i : i + 8], weight, labels[i : i + 8]) for i in range(0, n, 8)
+        ]
+        mean_of_means = torch.stack([p[0] for p in pieces]).mean()
+        total = torch.cat([p[1] for p in pieces])
+        whole = self.reference(hidden[:32], weight, labels[:32])
+        gradient = compare(
+            "gradient",
+            1,
+            outputs["even"][1],
+            even_slope,
+            [
+                (32 * even_slope, "the loss is a mean over all n rows: divide the gradient by n"),
+                (total[:32], "divide by n, not by the rows of the piece"),
+                (-even_slope, "the sign: probabilities minus truth"),
+            ],
+        )
+        value = compare(
+            "loss", 1, outputs["even"][0], even_loss, [(32 * even_loss, "the mean is asked")]
+        )
+        last = compare(
+            "n that is no multiple of the chunk",
+            1,
+            outputs["uneven"],
+            [loss, slope],
+            [
+                ([mean_of_means, total], "a mean of means weighs the short last piece too much"),
+                ([mean_of_means, slope], "a mean of means weighs the short last piece too much"),
+                (list(whole), "the last rows are missing: a piece may be shorter than the chunk"),
+            ],
+        )
+        return [value, gradient, last, self._largest(outputs, [value, gradient], large, wide)]
+
+    def _largest(
+        self, outputs: Any, before: list[Item], large: torch.Tensor, wide: torch.Tensor
+    ) -> Item:
+        name = "never holds more than a piece"
+        if any(item.lost for item in before):
+            return Item(name, 2, 0.0, "counted once loss and gradient are right")
+        whole = 4 * len(large) * len(wide)
+        item = at_most(name, 2, outputs["large"], whole // 4, "bytes at once", "largest_allocation")
+        if item.lost and outputs["large"].ok:
+            hint = "a tensor of about n × k entries was built: work on rows[start : start + chunk]"
+            return Item(name, 2, 0.0, item.message, hint)
+        return item
+
+    @staticmethod
+    def reference(
+        hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        log_p = (hidden @ weight.T).log_softmax(1)
+        one_hot = torch.nn.functional.one_hot(labels, len(weight)).float()
+        n = len(labels)
+        return -(one_hot * log_p).sum() / n, (log_p.exp() - one_hot) @ weight / n

@@ -1,0 +1,114 @@
+"""A large batch in a small memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from roofline import autograd
+from roofline.autograd import Tensor
+from roofline.grading import (
+    Exercise,
+    Item,
+    call,
+    compare,
+    exercise,
+    generator,
+    require,
+)
+
+
+@exercise("optimizers.accumulate")
+class Accumulate(Exercise):
+    """A large batch in a small memory."""
+
+    points, minutes, difficulty, importance = 4, 12, 3, 5
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        weight, bias = (torch.randn(s, generator=random) for s in ((3,), (1,)))
+        return weight, bias, torch.randn(10, 3, generator=random), torch.randn(10, generator=random)
+
+    @staticmethod
+    def parameters(cases: Any) -> list[Tensor]:
+        return [Tensor(v.clone(), requires_grad=True) for v in cases[:2]]
+
+    @staticmethod
+    def loss(parameters: list[Tensor], x: torch.Tensor, y: torch.Tensor) -> Tensor:
+        weight, bias = parameters
+        return autograd.mean((autograd.matmul(Tensor(x), weight) + bias - y) ** 2)
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        return {"even": self.run(answer, cases, 5), "uneven": self.run(answer, cases, 4)}
+
+    def run(self, answer: Any, cases: Any, size: int) -> dict[str, Any]:
+        parameters, rows, alive, most = self.parameters(cases), [], [], 0
+
+        def loss_of(x: Any, y: Any) -> Tensor:
+            nonlocal most
+            rows.append(len(x))
+            loss = self.loss(parameters, x, y)
+            alive.append(loss.node)
+            most = max(most, sum(node is not None and node.pullback is not None for node in alive))
+            return loss
+
+        mean = call(answer, parameters, loss_of, *cases[2:], size, may_change=(0,))
+        return {
+            "mean": mean,
+            "gradients": [p.grad for p in parameters],
+            "rows": rows,
+            "alive": most,
+        }
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        parameters = self.parameters(cases)
+        whole = self.loss(parameters, *cases[2:])
+        whole.backward()
+        right, mean = [p.grad for p in parameters], whole.item()
+        parts = {size: self.pieces(cases, size) for size in (4, 5)}
+        items = []
+        for name, points, size in (("equal pieces", 1, 5), ("a last piece that is shorter", 1, 4)):
+            got = outputs["even" if size == 5 else "uneven"]
+            summed, last = parts[size]
+            share = len(cases[3]) / size
+            items.append(
+                compare(
+                    name,
+                    points,
+                    got["gradients"] if got["mean"].ok else got["mean"],
+                    right,
+                    [
+                        (summed, "these are sums of means: what share of the batch is a piece?"),
+                        (last, "only the last piece is left: were gradients cleared between?"),
+                        ([g / math.ceil(share) for g in summed], "pieces differ in size"),
+                        ([None, None], "no gradient arrived: is backward called?"),
+                    ],
+                )
+            )
+        items.append(
+            compare("the mean loss", 1, outputs["uneven"]["mean"], mean, rtol=1e-5, may_change=True)
+        )
+        sizes = outputs["uneven"]["rows"]
+        alone = outputs["uneven"]["alive"] <= 1
+        message = f"{outputs['uneven']['alive']} tapes were alive at once, pieces of {sizes} rows"
+        items.append(
+            require(
+                "one piece at a time",
+                1,
+                not items[1].lost and alone and max(sizes, default=0) <= 4,
+                message if sizes else "nothing was run",
+                "call backward for each piece before the next one runs",
+            )
+        )
+        return items
+
+    def pieces(self, cases: Any, size: int) -> tuple[list[Any], list[Any]]:
+        """Sum of the pieces' gradients, and the last piece's."""
+        parameters = self.parameters(cases)
+        for rows in torch.arange(10).split(size):
+            last = self.parameters(cases)
+            for group in (parameters, last):
+                self.loss(group, cases[2][rows], cases[3][rows]).backward()
+        return [p.grad for p in parameters], [p.grad for p in last]
