@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from roofline import losses, models, optim
 
 CASES: dict[str, tuple[Any, torch.Tensor, torch.Tensor]] = {
