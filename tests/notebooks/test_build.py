@@ -122,6 +122,7 @@ def test_a_second_build_changes_nothing(
     facts = json.loads((copy / build.REPORT).read_text())["90_sample"]
     assert facts["cells"] == 13 and facts["exercises"] == 2
     assert 20e6 < facts["peak_bytes"] < 2e9 and facts["seconds"] > 0
+    assert "13 cells, expected 30 to 40" in facts["problems"]
 
 
 def test_check_names_what_differs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,3 +52,13 @@ def problems(counted: Anatomy) -> list[str]:
         for name, (low, high) in ranges
         if not low <= getattr(counted, name) <= high
     ]
+
+
+def heavy(seconds: float, peak_bytes: int, file_bytes: int) -> list[str]:
+    """One line for each cost that is above its limit. A busy machine takes longer."""
+    costs = (
+        (seconds, SECONDS, "seconds"),
+        (peak_bytes, PEAK_BYTES, "bytes at the peak"),
+        (file_bytes, FILE_BYTES, "bytes in a notebook file"),
+    )
+    return [f"{cost:,.0f} {what}, at most {most:,}" for cost, most, what in costs if cost > most]

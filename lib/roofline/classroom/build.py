@@ -193,11 +193,15 @@ def report(root: Path, built: Built) -> dict[str, Any]:
     known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for chapter in sources(root, sorted(built.runs)) if built.runs else []:
         run = built.runs[chapter.name]
-        known[chapter.name] = asdict(anatomy.anatomy(chapter)) | {
+        counted = anatomy.anatomy(chapter)
+        sizes = [len(built.files[path(chapter.name)]) for path in (solution_path, release_path)]
+        known[chapter.name] = asdict(counted) | {
             "seconds": round(run.seconds, 1),
             "peak_bytes": run.peak_bytes,
-            "solution_bytes": len(built.files[solution_path(chapter.name)]),
-            "release_bytes": len(built.files[release_path(chapter.name)]),
+            "solution_bytes": sizes[0],
+            "release_bytes": sizes[1],
+            "problems": anatomy.problems(counted)
+            + anatomy.heavy(run.seconds, run.peak_bytes, max(sizes)),
         }
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
@@ -247,6 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, facts in report(root, built).items():
         if name in built.runs:
             print(f"{name}: {facts['seconds']} s, peak {facts['peak_bytes'] / 1e9:.2f} GB")
+            print("".join(f"{name}: {what}\n" for what in facts["problems"]), end="")
     return 0
 
 

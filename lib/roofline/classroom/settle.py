@@ -99,7 +99,7 @@ def problem(outputs: list[NotebookNode]) -> str | None:
             if _ADDRESS.search(text):
                 return f"shows an address, which changes: {_ADDRESS.search(text)[0]!r}"  # type: ignore[index]
             for place in {str(Path.home()), str(Path.cwd())} - {"/"}:
-                if place in text:
+                if re.search(re.escape(place) + r"(?![\w-])", text):
                     return f"shows a path of this machine: {place!r}"
     return None
 
