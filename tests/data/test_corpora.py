@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from roofline.data import chinese_poetry, names, shakespeare, sunspots
 
@@ -23,6 +25,7 @@ def test_chinese_poetry():
 def test_names():
     data = names()
     assert len(data) == 7481 and len(data.classes) == 16
+    assert sum(times > 1 for times in Counter(data.texts).values()) == 129
     counts = data.labels.bincount()
     assert counts.min() == 173 and counts.max() == 600
     assert ("Meriläinen", data.classes.index("fi_FI")) in [data[i] for i in range(len(data))]
