@@ -67,6 +67,7 @@ _SETTINGS: Any = {
     "legend.fontsize": 9,
     "lines.linewidth": 2.0,
     "text.color": BLACK,
+    "text.hinting": "none",  # shapes as designed; matplotlib's default costs an eighth of the time
     "xtick.color": GREY,
     "ytick.color": GREY,
     "xtick.labelcolor": BLACK,
