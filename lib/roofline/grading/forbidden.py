@@ -173,7 +173,7 @@ def resolve(name: str) -> Any:
 
 
 def _plain_name(name: Any) -> str:
-    """``softmax`` from ``_softmax``, ``special_softmax``, ``softmax.int``; ``add`` from ``__radd__``."""
+    """``softmax`` from ``_softmax``, ``special_softmax`` and ``softmax.int``, add from __radd__."""
     name = str(name).split(".")[0].strip("_")
     name = re.sub(r"^[ri](add|sub|mul|matmul|div|truediv|pow)$", r"\1", name)
     return re.sub(r"^(special|linalg|fft)_", "", name)

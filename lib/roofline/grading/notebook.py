@@ -105,7 +105,8 @@ def run(path: Path, on_cell: Callable[[int, int], None] = lambda done, of: None)
 
     client = NotebookClient(
         notebook,
-        kernel_manager=_this_python(),
+        kernel_manager_class=_this_python(),
+        kernel_name="python3",
         timeout=CELL_LIMIT,
         allow_errors=True,
         resources={"metadata": {"path": str(path.resolve().parent)}},
@@ -125,17 +126,26 @@ def run(path: Path, on_cell: Callable[[int, int], None] = lambda done, of: None)
     return report
 
 
-def _this_python() -> Any:
-    """A manager of kernels that run the Python that runs this, whatever kernels are installed."""
+def _this_python() -> type:
+    """A class of kernel managers that run the Python that runs this, whatever kernels there are."""
     import ipykernel.kernelspec
-    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
 
-    manager = AsyncKernelManager(kernel_name="python3")
-    manager._kernel_spec = KernelSpec(
-        resource_dir=ipykernel.kernelspec.RESOURCES, **ipykernel.kernelspec.get_kernel_dict()
-    )
-    return manager
+    class OneSpec(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            return KernelSpec(
+                resource_dir=ipykernel.kernelspec.RESOURCES,
+                **ipykernel.kernelspec.get_kernel_dict(),
+            )
+
+    class ThisPython(AsyncKernelManager):
+        @default("kernel_spec_manager")
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
+            return OneSpec()
+
+    return ThisPython
 
 
 def _collect(report: Report, number: int, cell: Any) -> None:

@@ -1,7 +1,7 @@
 """The table that a check shows, as plain text and as HTML.
 
 The HTML takes its colours from the page, so that it is legible on light and on dark, and says
-everything in words and signs; the colours of its rules (blue, orange and vermilion, from Okabe and
+everything in words and signs; the colours of its rules (green, blue and vermilion, from Okabe and
 Ito's palette for all kinds of colour vision) repeat what the words say.
 """
 
@@ -16,7 +16,7 @@ from roofline.grading.result import Result
 
 WIDTH = 96
 _SIGNS = {"earned": "✓", "part": "◐", "lost": "✗"}
-_RULES = {"earned": "#0072B2", "part": "#E69F00", "lost": "#D55E00"}
+_RULES = {"earned": "#009E73", "part": "#0072B2", "lost": "#D55E00"}
 
 
 def number(value: float) -> str:
