@@ -24,10 +24,10 @@ def test_words_are_those_that_one_reads(markdown: str, count: int) -> None:
 
 
 def test_each_count_has_a_range() -> None:
-    assert problems(Anatomy(cells=30, words=1500, exercises=4)) == []
+    assert problems(Anatomy(cells=20, words=1500, exercises=4)) == []
     assert problems(Anatomy(cells=40, words=2500, exercises=7)) == []
     assert problems(Anatomy(cells=41, words=1499, exercises=8)) == [
-        "41 cells, expected 30 to 40",
+        "41 cells, expected 20 to 40",
         "1499 words, expected 1,500 to 2,500",
         "8 exercises, expected 4 to 7",
     ]
