@@ -119,6 +119,7 @@ def test_numbers_within_rounding_are_the_same(old: str, new: str) -> None:
         ("x = 0.5", "x = -0.5"),
         ("conv1 0.5", "conv2 0.5"),
         ("1.0 2.0", "1.0"),
+        ("color: #009E73", "color: #008E73"),
         ("2", "2.0"),
     ],
 )

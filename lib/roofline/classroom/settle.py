@@ -43,7 +43,7 @@ PICTURE_TOLERANCE = 2e-3
 
 # tqdm's line: "train:  40%|████      | 4/10 [00:01<00:02,  2.50it/s]"
 _BAR = re.compile(r"^.*?(\d+%\|.*\||\d+it) ?.*\[\d+:\d+.*\]\s*$")
-_NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.#])[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 
 
