@@ -110,6 +110,14 @@ def test_layer_norm_of_equal_numbers_is_its_bias(dtype: torch.dtype) -> None:
         assert x.grad.isfinite().all() and norm.weight.grad.isfinite().all()
 
 
+def test_softmax_of_nothing_but_minus_infinity_is_nan_and_of_one_number_is_1() -> None:
+    """There is no distribution over nothing: NaN, as in torch; attention gives 0 instead."""
+    rows = torch.tensor([[-torch.inf, -torch.inf], [-torch.inf, 3.0], [1e4, -1e4]])
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        p = nn.Softmax()(rows.to(dtype)).data
+        assert p[0].isnan().all() and p[1].tolist() == [0, 1] and p[2].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [

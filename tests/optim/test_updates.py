@@ -160,6 +160,34 @@ def test_a_walk_writes_gradients_into_the_buffer_and_adds_to_them_there() -> Non
     assert model[0].weight.grad.data_ptr() in homes  # a matrix product's result went straight home
 
 
+def test_state_loaded_into_the_model_afterwards_is_what_gets_updated() -> None:
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    optimizer = SGD(model.parameters(), lr=0.5)
+    model.load_state_dict(other.state_dict())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter.data)
+    optimizer.step()
+    for parameter, loaded in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(parameter.data, loaded.data - 0.5)
+
+
+def test_a_shared_parameter_is_updated_once_with_both_gradients() -> None:
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    model[1].weight = model[0].weight
+    twin = torch.nn.Sequential(*[torch.nn.Linear(3, 3, bias=False) for _ in range(2)])
+    twin[1].weight = twin[0].weight
+    twin.load_state_dict(model.state_dict())
+    ours, theirs = AdamW(model.parameters(), lr=0.1), torch.optim.AdamW(twin.parameters(), lr=0.1)
+    x = torch.randn(4, 3)
+    for _ in range(10):
+        model(x).sum().backward()
+        twin(x).sum().backward()
+        ours.step(), theirs.step()
+        ours.zero_grad(), theirs.zero_grad()
+    assert len(ours.parameters) == 1
+    torch.testing.assert_close(model[1].weight.data, twin[0].weight.detach(), rtol=1e-5, atol=1e-6)
+
+
 def test_values_and_gradients_are_views_of_one_buffer() -> None:
     parameters, _ = twins()
     optimizer = AdamW(parameters)
