@@ -69,6 +69,17 @@ def test_attention_to_another_sequence(average: bool, bias: bool) -> None:
     compare(our, their, draw(T, N, D), memory, memory, need_weights=False)
 
 
+def test_what_is_fixed_takes_the_dtype_of_what_flows() -> None:
+    """Mixed precision hands 16-bit values to layers whose tables and masks are float32."""
+    x = draw(N, T, D).to(torch.bfloat16)
+    for layer in (nn.SinusoidalPositions(T, D), nn.RotaryPositions(T, D)):
+        assert layer(Tensor(x)).dtype == torch.bfloat16
+    attention = nn.MultiheadAttention(D, HEADS, batch_first=True).to(torch.bfloat16)
+    for weights in (True, False):
+        y, _ = attention(x, x, x, need_weights=weights, attn_mask=torch.zeros(T, T))
+        assert y.dtype == torch.bfloat16
+
+
 def test_causal_needs_no_mask() -> None:
     attention = nn.MultiheadAttention(D, HEADS, batch_first=True).to(torch.float64)
     x = draw(N, T, D)

@@ -89,6 +89,8 @@ class MultiheadAttention(Module):
             query, key, value = (autograd.transpose(x, 0, 1) for x in (query, key, value))
         q, k, v = self._project(query, key, value, same)
         mask = self._mask(key_padding_mask, attn_mask)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(q.dtype)
         p = None
         if need_weights or (self.dropout and self.training):
             dropout = self.dropout if self.training else 0.0

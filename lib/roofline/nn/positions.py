@@ -39,7 +39,7 @@ class SinusoidalPositions(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _check_length(x.shape[-2], self.max_length)
-        return autograd.add(x, self.table[: x.shape[-2]])
+        return autograd.add(x, self.table[: x.shape[-2]].to(x.dtype))
 
     def extra_repr(self) -> str:
         return f"{self.max_length}, {self.table.shape[1]}"
@@ -86,7 +86,7 @@ class RotaryPositions(Module):
     def forward(self, x: Tensor) -> Tensor:
         t = x.shape[-2]
         _check_length(t, self.max_length)
-        cosine, sine = self.cosine[:t], self.sine[:t]
+        cosine, sine = self.cosine[:t].to(x.dtype), self.sine[:t].to(x.dtype)
         first, second = x[..., 0::2], x[..., 1::2]
         turned = [first * cosine - second * sine, first * sine + second * cosine]
         return autograd.stack(turned, -1).reshape(x.shape)
