@@ -110,6 +110,29 @@ def test_blocks_of_a_large_buffer_are_all_updated(monkeypatch: pytest.MonkeyPatc
     agree(pairs)
 
 
+@pytest.mark.parametrize(("ours", "theirs", "settings"), [CASES[3], CASES[6]])
+def test_a_state_without_entries_starts_anew(ours: Any, theirs: Any, settings: Any) -> None:
+    """torch has no state for a parameter that never had a gradient."""
+    parameters, rivals = twins()
+    their = theirs(rivals, **settings)
+    for rival in rivals[1:]:
+        rival.grad = slope(rival.detach(), 0)
+    their.step()
+    our = ours(parameters, **settings)
+    advance(
+        our,
+        theirs(twins()[1], **settings),
+        list(zip(parameters, twins()[1], strict=True)),
+        range(3),
+    )
+    our.load_state_dict(their.state_dict())
+    for parameter, rival in zip(parameters, rivals, strict=True):
+        parameter.data.copy_(rival.detach())
+    pairs = list(zip(parameters, rivals, strict=True))
+    advance(our, their, pairs, range(1, 9))
+    agree(pairs)
+
+
 def test_groups_have_their_own_settings() -> None:
     parameters, rivals = twins()
     split = [{"params": parameters[:2], "weight_decay": 0.0}, {"params": parameters[2:], "lr": 0.5}]

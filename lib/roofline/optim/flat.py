@@ -63,7 +63,6 @@ class FlatParameters:
         its age counts this update. Mostly it is the whole buffer.
         """
         self.step += 1
-
         found, first = [], 0
         while first < len(self.parameters):
             has_grad, missed = kind = self._kind(first)
@@ -108,7 +107,8 @@ class Optimizer:
         parameters: Tensors, or groups: dicts with "params" and settings of their own.
         defaults: settings of groups that have none of their own, ``lr`` among them.
 
-    ``groups`` holds the settings by group; a learning-rate schedule writes ``group["lr"]``.
+    ``groups`` holds the settings by group; a learning-rate schedule writes ``group["lr"]``. After a
+    step the gradients are views of a buffer that the next backward walk fills: clone what you keep.
     """
 
     slots: tuple[str, ...] = ()  # names of the state kept for each parameter, torch's
@@ -196,15 +196,18 @@ class Optimizer:
                 f"the saved optimizer has groups of {saved_sizes} parameters, this one of {sizes}: "
                 "build it for the same model and the same groups"
             )
-        own = self.state_dict()["state"]
-        for index, entry in saved["state"].items():
+        for index, views in self.state_dict()["state"].items():
             for slot in self.slots:
-                if entry[slot].shape != own[index][slot].shape:
+                value = saved["state"].get(index, {}).get(slot)
+                if value is None:  # never updated
+                    views[slot].zero_()
+                elif value.shape != views[slot].shape:
                     raise ValueError(
-                        f"the saved {slot} of parameter {index} has shape "
-                        f"{tuple(entry[slot].shape)}, here it is {tuple(own[index][slot].shape)}"
+                        f"the saved {slot} of parameter {index} has shape {tuple(value.shape)}, "
+                        f"here it is {tuple(views[slot].shape)}"
                     )
-                own[index][slot].copy_(entry[slot])
+                else:
+                    views[slot].copy_(value)
         number = {id(parameter): index for index, parameter in enumerate(self.parameters)}
         for flat in self.flats:
             ages = [
