@@ -233,19 +233,53 @@ def test_an_unknown_exercise_is_one_line_with_near_names(capfd: pytest.CaptureFi
     assert capfd.readouterr().out.count("\n") == 1
 
 
-def test_torch_is_put_back_as_it_was() -> None:
+def test_what_an_answer_switches_is_put_back(tmp_path: Path) -> None:
+    class Mode(torch.overrides.TorchFunctionMode):
+        pass
+
     def answer(x: torch.Tensor) -> torch.Tensor:
+        y = x + x
         torch.manual_seed(3)
         torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
         torch.set_grad_enabled(False)
+        Mode().__enter__()
+        sys.setrecursionlimit(5000)
+        os.chdir(tmp_path)
+        sys.stdout = sys.stderr = None  # type: ignore[assignment]
+        os.close(1)
+        return y
+
+    def state() -> list:
+        modes = torch.overrides._get_current_function_mode_stack()
+        return [
+            torch.get_rng_state().tolist(),
+            torch.get_default_dtype(),
+            torch.ones(1).device,
+            torch.is_grad_enabled(),
+            modes,
+            sys.getrecursionlimit(),
+            os.getcwd(),
+            sys.stdout,
+            os.fstat(1).st_ino,
+        ]
+
+    before = state()
+    assert graded(answer).earned == 2
+    assert state() == before
+
+
+def test_a_torch_that_an_answer_has_broken_costs_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        torch.Tensor.detach = None  # type: ignore[assignment, method-assign]
         return x + x
 
-    torch.manual_seed(11)
-    before = torch.get_rng_state()
-    graded(answer)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.get_default_dtype() == torch.float32
-    assert torch.is_grad_enabled()
+    monkeypatch.setattr(torch.Tensor, "detach", torch.Tensor.detach)
+    result = graded(answer)
+    assert result.earned == 0
+    assert "'NoneType' object is not callable" in result.items[0].message
 
 
 def test_a_check_inside_an_answer_does_not_disturb_the_outer_one() -> None:

@@ -19,6 +19,7 @@ from roofline.grading import values
 from roofline.grading.capture import capture
 from roofline.grading.learner import Raised, is_stub, message_of
 from roofline.grading.limit import Clock, Stopped, apart
+from roofline.grading.surroundings import as_they_were
 
 RETURNED, RAISED, BLANK, STOPPED, UNREACHED = "returned", "raised", "blank", "stopped", "unreached"
 COUNTS = ("flops", "bytes_moved", "bytes_allocated", "largest_allocation", "peak_bytes", "launches")
@@ -155,7 +156,7 @@ def _call(
     run = _counted if count else _plain
     with capture() as written:
         try:
-            with session.watch(), session.clock.armed_for_the_learner():
+            with session.watch(), as_they_were(), session.clock.armed_for_the_learner():
                 result.value, result.counts = apart(lambda: run(function, given, options))
         except BaseException as error:
             if session.clock.interrupted:
