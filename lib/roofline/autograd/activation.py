@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .blocks import in_blocks, whole, wide
+from .blocks import BLOCK, in_blocks, whole, wide
 from .elementwise import Result
 from .tape import op
 
@@ -81,47 +81,44 @@ def gelu(x: torch.Tensor, approximate: str = "none", *, needs: Any) -> Result:
 
 
 def _with_slope(x: torch.Tensor, function: Callable, needed: Any) -> Result:
-    """The value and the slope that ``function(x, needed)`` gives, block by block."""
-    if whole(x):
-        y, slope = function(wide(x), needed)
-        y = y.to(x.dtype)
-        slope = slope.to(x.dtype) if needed else y
-    else:
-        x = x.contiguous()
-        y = torch.empty_like(x)
-        slope = torch.empty_like(x) if needed else y
+    """The value and the slope that ``function`` computes, with two blocks of scratch space."""
+    dtype, x = x.dtype, wide(x).contiguous()
+    y = torch.empty_like(x)
+    slope = torch.empty_like(x) if needed else y.new_empty(0)
+    space = x.new_empty((2, x.numel() if whole(x) else BLOCK))
 
-        def step(x: torch.Tensor, y: torch.Tensor, slope: torch.Tensor) -> None:
-            value, d_value = function(wide(x), needed)
-            y.copy_(value)
-            if needed:
-                slope.copy_(d_value)
+    def step(x: torch.Tensor, y: torch.Tensor, *slope: torch.Tensor) -> None:
+        size = x.numel()
+        function(x, y, *slope, *[s[:size].view(x.shape) for s in space])
 
-        in_blocks(step, x, y, slope)
-    return y, lambda dy: (dy * slope,)
+    in_blocks(step, x, y, *[slope] * bool(needed))
+    slope = slope.to(dtype)
+    return y.to(dtype), lambda dy: (dy * slope,)
 
 
-def _silu(x: torch.Tensor, needed: Any) -> tuple:
-    s = torch.sigmoid(x)
-    y = x * s
-    return y, torch.addcmul(y, y, s, value=-1).add_(s) if needed else None  # s + y (1 - s)
+def _silu(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
+    *slope, s, _ = rest
+    torch.sigmoid(x, out=s)
+    torch.mul(x, s, out=y)
+    for d in slope:
+        torch.addcmul(y, y, s, value=-1, out=d).add_(s)  # s + y (1 - s)
 
 
-def _gelu(x: torch.Tensor, needed: Any) -> tuple:
-    p = torch.erf(x * math.sqrt(0.5)).add_(1).mul_(0.5)
-    if not needed:
-        return x * p, None
-    density = (x * x).mul_(-0.5).exp_()
-    return x * p, torch.addcmul(p, x, density, value=1 / math.sqrt(2 * math.pi))
+def _gelu(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
+    *slope, p, density = rest
+    torch.mul(x, math.sqrt(0.5), out=p).erf_().add_(1).mul_(0.5)
+    torch.mul(x, p, out=y)
+    for d in slope:
+        torch.mul(x, x, out=density).mul_(-0.5).exp_()
+        torch.addcmul(p, x, density, value=1 / math.sqrt(2 * math.pi), out=d)
 
 
-def _gelu_tanh(x: torch.Tensor, needed: Any) -> tuple:
+def _gelu_tanh(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
     # (1 + tanh u) / 2 = sigmoid(2u), and 2u = x (a + b x^2).
+    *slope, s, t = rest
     a, b = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
-    t = (x * x).mul_(b).add_(a)
-    s = (t * x).sigmoid_()
-    y = x * s
-    if not needed:
-        return y, None
-    # dy/dx = s + x s (1 - s) (a + 3 b x^2)
-    return y, torch.addcmul(y, y, s, value=-1).mul_(t.mul_(3).sub_(2 * a)).add_(s)
+    torch.mul(x, x, out=t).mul_(b).add_(a)
+    torch.mul(t, x, out=s).sigmoid_()
+    torch.mul(x, s, out=y)
+    for d in slope:  # s + y (1 - s) (a + 3 b x^2)
+        torch.addcmul(y, y, s, value=-1, out=d).mul_(t.mul_(3).sub_(2 * a)).add_(s)

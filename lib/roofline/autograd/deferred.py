@@ -80,10 +80,14 @@ def window(grad: torch.Tensor, shape: Sequence[int], index: Any) -> Deferred:
 
 def product(left: torch.Tensor, right: torch.Tensor, shape: Sequence[int]) -> Deferred:
     """``left @ right`` of two matrices, seen in ``shape``."""
-    rows, columns = left.shape[0], right.shape[1]
 
     def write(out: torch.Tensor, keep: int) -> None:
-        out.view(rows, columns).addmm_(left, right, beta=keep)
+        if out.dim() != 2:
+            out = out.view(left.shape[0], right.shape[1])
+        if keep:
+            out.addmm_(left, right)
+        else:
+            torch.mm(left, right, out=out)
 
     return Deferred(shape, left, write)
 

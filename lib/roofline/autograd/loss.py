@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .blocks import wide
+from .blocks import row_blocks, wide
 from .elementwise import Result
 from .tape import op
 
@@ -58,40 +58,47 @@ def cross_entropy(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
     classes, shape, dtype = logits.shape[1], targets.shape, logits.dtype
-    rows = wide(logits).movedim(1, -1).reshape(-1, classes)
-    labels = targets.reshape(-1)
-    counts = (labels != ignore_index).to(rows.dtype)
-    labels = labels.where(labels != ignore_index, 0).unsqueeze(1)
-    p = torch.softmax(rows, 1)
-    # log sum(exp x) = x - log p at the largest x, where p is at least 1 / classes.
-    top = rows.amax(1)
-    log_sum = top - p.amax(1).log_()
-    hit = counts * (1 - label_smoothing)
-    if weight is not None:
-        hit = hit * weight[labels[:, 0]]
-    losses = (log_sum - rows.gather(1, labels)[:, 0]) * hit
-    total = counts.sum() if weight is None else (counts * weight[labels[:, 0]]).sum()
+    rows = wide(logits)
+    if rows.dim() != 2:
+        rows = rows.movedim(1, -1).reshape(-1, classes)
+    labels = targets.reshape(-1, 1)
+    counts = labels != ignore_index
+    labels = labels * counts
+    powers, top = torch.empty_like(rows), rows.new_empty((rows.shape[0], 1))
+    sums = torch.empty_like(top)
+    for part in row_blocks(rows):
+        torch.amax(rows[part], 1, keepdim=True, out=top[part])
+        torch.sub(rows[part], top[part], out=powers[part]).exp_()
+        torch.sum(powers[part], 1, keepdim=True, out=sums[part])
+    log_sum = sums.log().add_(top)
+    share = counts if weight is None else counts * weight[labels]
+    losses = (log_sum - rows.gather(1, labels)).mul_(share)
+    total = share.sum() if reduction == "mean" else None
     spread = None
     if label_smoothing:
         each = label_smoothing / classes
         spread = rows.new_full((classes,), each) if weight is None else weight.to(rows.dtype) * each
-        losses = losses + (log_sum * spread.sum() - rows @ spread) * counts
-    if reduction == "mean":
-        result = losses.sum() / total
-    else:
-        result = losses.sum() if reduction == "sum" else losses.view(shape)
+        smooth = (log_sum * spread.sum() - (rows @ spread).unsqueeze(1)) * counts
+        losses = losses * (1 - label_smoothing) + smooth
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dy = dy / total if reduction == "mean" else dy.reshape(-1)
-        share = hit if spread is None else hit + counts * spread.sum()
-        grad = p.mul_((dy * share).unsqueeze(1))  # in place: nobody else sees p
-        grad.scatter_add_(1, labels, (dy * hit).neg_().unsqueeze(1))
+        dy = dy.reshape(-1, 1) if total is None else dy / total
+        hit = dy * share
+        every = hit
         if spread is not None:
-            grad.sub_(torch.outer(dy * counts, spread))
-        grad = grad.view(*shape, classes).movedim(-1, 1) if len(shape) != 1 else grad
+            hit = hit * (1 - label_smoothing)
+            every = hit + dy * counts * spread.sum()
+        # p = powers / sums; in place, since nobody else sees the powers.
+        grad = powers.mul_(every / sums).scatter_add_(1, labels, -hit)
+        if spread is not None:
+            grad.sub_(dy * counts * spread)
+        if len(shape) != 1:
+            grad = grad.view(*shape, classes).movedim(-1, 1)
         return (grad.to(dtype),)
 
-    return result, pullback
+    if total is not None:
+        return losses.sum() / total, pullback
+    return losses.sum() if reduction == "sum" else losses.view(shape), pullback
 
 
 def reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, float]:

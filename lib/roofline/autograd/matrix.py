@@ -56,21 +56,24 @@ def linear(
     With x and dy seen as matrices of one row per example: dx = dy W, dW = dy^T x, db = sum of
     the rows of dy.
     """
-    rows = x.reshape(-1, x.shape[-1])
-    y = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+    flat = x.dim() == 2
+    rows = x if flat else x.reshape(-1, x.shape[-1])
+    y = torch.mm(rows, weight.t()) if bias is None else torch.addmm(bias, rows, weight.t())
     x_shape, weight_shape = x.shape, weight.shape
     for_x = weight if needs[0] else None
     for_weight = rows if needs[1] else None
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dy = dy.reshape(-1, dy.shape[-1])
+        if not flat:
+            dy = dy.reshape(-1, dy.shape[-1])
+        dx = None if for_x is None else torch.mm(dy, for_x)
         return (
-            (dy @ for_x).view(x_shape) if for_x is not None else None,
-            product(dy.t(), for_weight, weight_shape) if for_weight is not None else None,
+            dx if flat or dx is None else dx.view(x_shape),
+            None if for_weight is None else product(dy.t(), for_weight, weight_shape),
             row_sum(dy) if needs[2] else None,
         )
 
-    return y.view(*x_shape[:-1], y.shape[-1]), pullback
+    return y if flat else y.view(*x_shape[:-1], y.shape[-1]), pullback
 
 
 @op

@@ -36,7 +36,7 @@ def layer_norm(
     for part in row_blocks(rows):
         values, scale = wide(rows[part]), scales[part]
         torch.mean(values, 1, keepdim=True, out=means[part])
-        centred = values - means[part]
+        centred = torch.sub(values, means[part], out=y[part] if y.dtype == means.dtype else None)
         torch.linalg.vector_norm(centred, dim=1, keepdim=True, out=scale)
         scale.square_().div_(width).add_(eps).rsqrt_()
         centred.mul_(scale)
@@ -44,7 +44,8 @@ def layer_norm(
             centred.mul_(flat)
         if bias is not None:
             centred.add_(bias.reshape(-1))
-        y[part] = centred
+        if y.dtype != means.dtype:
+            y[part] = centred
 
     def pullback(dy: torch.Tensor) -> tuple:
         d_rows = dy.reshape(-1, width)
