@@ -45,8 +45,8 @@ def progress(chapter: str) -> None:
     extra = "".join(f"<div>note: {note}</div>" for note in notes)
     markup = (
         f'<div class="roofline-progress"><strong>{head}</strong> ({minutes} minutes in all)'
-        f'<table style="border-collapse:collapse;margin:.3em 0"><tbody>{body}</tbody></table>'
-        f"{extra}</div>"
+        '<table style="border-collapse:collapse;margin:.3em 0;color:inherit;font:inherit">'
+        f"<tbody>{body}</tbody></table>{extra}</div>"
     )
     show(text, markup)
 

@@ -80,7 +80,7 @@ def markup(result: Result) -> str:
             f'<tr style="background:none">'
             f'<td style="{cell};border-left:4px solid {_RULES[word]};white-space:nowrap">'
             f"{_SIGNS[word]} {word}</td>"
-            f'<td style="{cell}">{html.escape(item.name)}</td>'
+            f'<td style="{cell};min-width:9em">{html.escape(item.name)}</td>'
             f'<td style="{cell};white-space:nowrap">{points}</td>'
             f'<td style="{cell}">{html.escape(message)}{more}</td></tr>'
         )
@@ -89,7 +89,7 @@ def markup(result: Result) -> str:
         titles = ("result", "checked", "points", "what came out")
         heads = "".join(f'<th scope="col" style="{cell}">{title}</th>' for title in titles)
         table = (
-            '<table style="border-collapse:collapse;margin:.3em 0">'
+            '<table style="border-collapse:collapse;margin:.3em 0;color:inherit;font:inherit">'
             f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         )
     notes = "".join(f"<div>note: {html.escape(note)}</div>" for note in result.notes)
