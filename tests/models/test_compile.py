@@ -17,7 +17,7 @@ CASES: dict[str, tuple[Any, torch.Tensor, torch.Tensor]] = {
         torch.arange(8) % 5,
     ),
     "gpt": (
-        lambda: models.GPT(11, 8, 16, 2, 2),
+        lambda: models.GPT(11, 8, 16, 2, 1),
         torch.arange(32).view(4, 8) % 11,
         torch.arange(1, 33) % 11,
     ),
