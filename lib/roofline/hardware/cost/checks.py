@@ -1,0 +1,50 @@
+"""What a description or a formula refuses, in one line that says what to give instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+# No machine or model of this century comes near; a slip of the keyboard does.
+LARGEST_WHOLE = 10**16
+LARGEST = 1e40
+
+
+def whole(name: str, value: int, least: int = 1, most: int = LARGEST_WHOLE) -> int:
+    """``value``, if it is a whole number from ``least`` to ``most``; else a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}; give a whole number of at least {least:,}")
+    if not least <= value <= most:
+        shown = f"{value:,}" if abs(value) < 10**24 else "a number of over 24 digits"
+        raise ValueError(f"{name} is {shown}; give a whole number from {least:,} to {most:,}")
+    return value
+
+
+def positive(name: str, value: float, most: float = LARGEST) -> float:
+    """``value``, if it is a finite number above 0 and at most ``most``; else a ValueError."""
+    return _number(name, value, most, zero=False)
+
+
+def not_negative(name: str, value: float, most: float = LARGEST) -> float:
+    """``value``, if it is a finite number from 0 to ``most``; else a ValueError."""
+    return _number(name, value, most, zero=True)
+
+
+def one_of(name: str, value: str, choices: Collection[str]) -> str:
+    """``value``, if it is one of ``choices``; else a ValueError that lists them."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; give one of {', '.join(choices)}")
+    return value
+
+
+def _number(name: str, value: float, most: float, zero: bool) -> float:
+    wanted = f"a number {'of at least' if zero else 'above'} 0 and at most {most:g}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {value!r}; give {wanted}")
+    # Compared before it becomes a float: a whole number can be too large to become one.
+    if value > most or value < 0 or (value == 0 and not zero):
+        shown = f"{value:g}" if abs(value) < 1e300 else "beyond all measure"
+        raise ValueError(f"{name} is {shown}; give {wanted}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; give {wanted}")
+    return value

@@ -1,0 +1,136 @@
+"""How many numbers a model learns, counted part by part."""
+
+from __future__ import annotations
+
+from roofline.hardware.cost.checks import whole
+from roofline.hardware.cost.convolution import layers_of
+from roofline.hardware.cost.model import CNN, RNN, Model, Transformer
+
+RELATIVE_BUCKETS = 32  # T5, arXiv 1910.10683, section 2.1
+
+
+def gpt_parameters(layers: int, hidden: int, vocabulary: int, sequence: int) -> float:
+    """``12 l h² (1 + 13/(12h) + (V+s)/(12 l h))``: a GPT's parameters.
+
+    Narayanan et al., arXiv 2104.04473, equation 2. Leaves out the last LayerNorm, 2h.
+    """
+    for name, value in (("layers", layers), ("hidden", hidden), ("vocabulary", vocabulary)):
+        whole(name, value, most=10**9)
+    whole("sequence", sequence, most=10**9)
+    tables = (vocabulary + sequence) / (12 * layers * hidden)
+    return 12 * layers * hidden**2 * (1 + 13 / (12 * hidden) + tables)
+
+
+def parameters(model: Model) -> int:
+    """All parameters of a model, exactly; those shared by input and output count once."""
+    return sum(parameters_by_part(model).values())
+
+
+def parameters_by_part(model: Model) -> dict[str, int]:
+    """Parameters by part, in the order in which data meets them.
+
+    Transformer: Vaswani et al., arXiv 1706.03762; grouped heads, Ainslie et al., arXiv 2305.13245;
+    gated MLP, Shazeer, arXiv 2002.05202. CNN: one part a layer. RNN: Elman 1990, Hochreiter and
+    Schmidhuber 1997, Cho et al., arXiv 1406.1078.
+    """
+    if isinstance(model, Transformer):
+        return _transformer(model)
+    if isinstance(model, CNN):
+        return {layer.name: layer.parameters for layer in layers_of(model)}
+    return _recurrent(model)
+
+
+def active_parameters(model: Transformer) -> int:
+    """Parameters that one token meets: of the experts, only those that it goes through.
+
+    Jiang et al., arXiv 2401.04088, section 2.
+    """
+    asleep = model.experts - model.experts_per_token
+    return parameters(model) - model.layers * asleep * _mlp(model)
+
+
+def non_embedding_parameters(model: Transformer) -> int:
+    """Parameters without tables and output matrix: Kaplan et al.'s N, arXiv 2001.08361, table 1."""
+    tables = ("tokens", "learned positions", "segments", "output")
+    return sum(count for name, count in _transformer(model).items() if name not in tables)
+
+
+def matrix_parameters(model: Transformer) -> int:
+    """Weights that a token is multiplied by: the output matrix, but no norm, bias or table."""
+    h = model.hidden
+    router = h * model.experts if model.experts > 1 else 0
+    mlp = (3 if model.gated else 2) * h * model.mlp_width * model.experts_per_token
+    attention = 2 * h * model.attention_width + 2 * h * model.kv_width
+    return model.layers * (attention + mlp + router) + model.vocabulary * h
+
+
+def encoder_decoder_parameters(model: Transformer, decoder_layers: int | None = None) -> int:
+    """``model`` as encoder, and as decoder with cross-attention, one embedding for both.
+
+    Raffel et al., arXiv 1910.10683, section 2.1. ``decoder_layers``: as many as the encoder's
+    unless given.
+    """
+    count = model.layers if decoder_layers is None else decoder_layers
+    whole("decoder_layers", count, most=100_000)
+    part = _transformer(model)
+    tables = sum(part[name] for name in ("tokens", "segments", "learned positions"))
+    ends = part["relative positions"] + part["final norm"]
+    layer = _attention(model) + _mlp(model) + model.norms * _norm(model)
+    crossed = layer + _attention(model) + _norm(model)
+    return tables + part["output"] + 2 * ends + model.layers * layer + count * crossed
+
+
+def lora_parameters(inputs: int, outputs: int, rank: int, matrices: int) -> int:
+    """``r·(inputs + outputs)`` for each adapted matrix. Hu et al., arXiv 2106.09685, section 4."""
+    whole("inputs", inputs, most=10**9)
+    whole("outputs", outputs, most=10**9)
+    whole("matrices", matrices, most=10**9)
+    whole("rank", rank, most=min(inputs, outputs))
+    return matrices * rank * (inputs + outputs)
+
+
+def _norm(model: Transformer) -> int:
+    return model.hidden * (2 if model.norm == "layer" else 1)
+
+
+def _attention(model: Transformer) -> int:
+    h = model.hidden
+    matrices = 2 * h * model.attention_width + 2 * h * model.kv_width
+    biases = (model.attention_width + 2 * model.kv_width) * model.qkv_bias + h * model.bias
+    return matrices + biases
+
+
+def _mlp(model: Transformer) -> int:
+    """Of one expert."""
+    h, f = model.hidden, model.mlp_width
+    inward = 2 if model.gated else 1
+    return (inward + 1) * h * f + (inward * f + h) * model.bias
+
+
+def _transformer(model: Transformer) -> dict[str, int]:
+    h, v = model.hidden, model.vocabulary
+    return {
+        "tokens": v * h,
+        "learned positions": model.sequence * h if model.positions == "learned" else 0,
+        "relative positions": RELATIVE_BUCKETS * model.heads * (model.positions == "relative"),
+        "segments": model.segments * h,
+        "embedding norm": _norm(model) * model.embedding_norm,
+        "attention": model.layers * _attention(model),
+        "mlp": model.layers * model.experts * _mlp(model),
+        "router": model.layers * h * model.experts if model.experts > 1 else 0,
+        "norms": model.layers * model.norms * _norm(model),
+        "final norm": _norm(model) * model.final_norm,
+        "pooler": (h * h + h) * model.pooler,
+        "output": (0 if model.tied else v * h) + v * model.head_bias,
+    }
+
+
+def _recurrent(model: RNN) -> dict[str, int]:
+    parts = {"tokens": model.vocabulary * model.inputs}
+    width = model.inputs
+    for layer in range(model.layers):
+        one = model.gates * model.hidden * (width + model.hidden + model.biases)
+        parts[f"{model.kind} {layer + 1}"] = model.directions * one
+        width = model.directions * model.hidden
+    parts["output"] = model.vocabulary * (width + 1)
+    return parts
