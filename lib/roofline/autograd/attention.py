@@ -8,9 +8,8 @@ two products stays in the cache. Sources: Vaswani et al., 1706.03762, equation 1
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +17,8 @@ import torch
 from .blocks import BLOCK, wide
 from .elementwise import Result
 from .tape import Tensor, op
+
+LOG2E = math.log2(math.e)
 
 
 def attention(
@@ -69,14 +70,18 @@ def _later(t: int, s: int, like: torch.Tensor) -> torch.Tensor:
     return torch.full((t, s), -torch.inf, dtype=like.dtype, device=like.device).triu_(1 + s - t)
 
 
-def _softmax(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Softmax of the last dimension, in place, and its log of the sum; zeros if all are -inf."""
+def _powers(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """2 ** (scores - top) in place, over the last dimension, their sums, and the tops.
+
+    Powers of 2 because a processor's exp can take fifty times as long where it underflows. A row
+    of nothing but -inf gets zeros and a sum that is not 0.
+    """
+    limits = torch.finfo(scores.dtype)
     if scores.shape[-1] == 0:
-        return scores, scores.sum(-1, keepdim=True)
-    top = scores.amax(-1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)
-    sums = scores.sub_(top).exp_().sum(-1, keepdim=True)
-    sums.clamp_min_(torch.finfo(scores.dtype).tiny)
-    return scores.div_(sums), top.add_(sums.log())
+        return scores, scores.sum(-1, keepdim=True), scores.sum(-1, keepdim=True)
+    top = scores.amax(-1, keepdim=True).clamp_min_(limits.min)
+    scores.sub_(top).exp2_()
+    return scores, scores.sum(-1, keepdim=True).clamp_min_(limits.tiny), top
 
 
 @op
@@ -91,13 +96,15 @@ def _explicit(
     groups = q.shape[-3] // k.shape[-3]
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
-    scores = wide(torch.matmul(q, k.transpose(-2, -1)) * scale)
+    scores = wide(torch.matmul(q, k.transpose(-2, -1)))
+    scores *= scale * LOG2E
     if causal:
         scores += _later(*scores.shape[-2:], scores)
     if mask is not None:
-        scores += mask
-    p = _softmax(scores)[0].to(q.dtype)
-    del scores
+        scores += mask * LOG2E
+    powers, sums, _ = _powers(scores)
+    p = powers.div_(sums).to(q.dtype)
+    del scores, powers
 
     def pullback(dy: torch.Tensor) -> tuple:
         dp = torch.matmul(dy, v.transpose(-2, -1))
@@ -122,63 +129,99 @@ def _blocked(
     causal: bool,
     scale: float,
 ) -> Result:
-    (t, s), groups = (q.shape[-2], k.shape[-2]), q.shape[-3] // k.shape[-3]
-    y = _heads_inside(q, v.shape[-1])
-    logs = y.new_empty((*q.shape[:-1], 1), dtype=wide(y[:0]).dtype)
-    later = _later(t, s, logs) if causal else None
+    (heads, t), s, groups = q.shape[-3:-1], k.shape[-2], q.shape[-3] // k.shape[-3]
+    on_cpu = q.device.type == "cpu"
+    step = max(16, BLOCK // (heads * s) if on_cpu else 2**24 // (q.shape[:-2].numel() * s))
+    # Blocks of queries with the keys that they see, the last first: it sees all. None is all.
+    rows: list = [(None, None)]
+    if step < t:
+        ends = range(t, 0, -step)
+        rows = [(slice(max(0, end - step), end), slice(max(1, end + s - t))) for end in ends]
+    later = _later(t, s, wide(q[..., :0])) if causal else None
+    masks: list = [None] * q.shape[:-3].numel()
     if mask is not None:
-        mask = mask.expand(*q.shape[:-3], *mask[(None,) * (3 - mask.dim())].shape[-3:])
+        mask = mask[(None,) * (3 - mask.dim())] * LOG2E
+        width = mask.shape[-3] if on_cpu else heads
+        masks = _samples(mask.expand(*q.shape[:-3], width, *mask.shape[-2:]))
+    load = wide if on_cpu else (lambda x: x)  # processors are slow with 16 bits
+    none = load(q.new_empty(()))
 
-    def blocks() -> Iterator[tuple]:
-        """Each sample (on an accelerator all at once), block by block of queries."""
-        if q.device.type == "cpu":
-            samples: list = list(itertools.product(*[range(n) for n in q.shape[:-3]]))
-            step = max(16, BLOCK // 2 // (q.shape[-3] * s))
-        else:
-            samples, step = [...], max(16, 2**24 // (q.shape[:-2].numel() * s))
-        for sample in samples:
-            keys, values = (x[sample].repeat_interleave(groups, -3) for x in (k, v))
-            for start in range(0, t, step):
-                row = slice(start, min(start + step, t))
-                seen = slice(0, max(1, row.stop + s - t) if causal else s)
-                yield sample, row, seen, keys[..., seen, :], values[..., seen, :]
-
-    def scores(sample: Any, row: slice, seen: slice, keys: torch.Tensor) -> tuple:
-        queries = q[sample][..., row, :] * scale
-        scores = wide(torch.matmul(queries, keys.transpose(-2, -1)))
+    def scores(q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any) -> torch.Tensor:
+        left, right = _cut(q, row), _cut(k, seen).transpose(1, 2)
+        x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale * LOG2E))
         if later is not None:
-            scores += later[row, seen]
+            x += later if row is None else later[row, seen]
         if mask is not None:
-            part = mask[sample][..., seen]
-            scores += part if part.shape[-2] == 1 else part[..., row, :]
-        return queries, scores
+            mask = _cut(mask, row) if mask.shape[1] > 1 else mask
+            x += mask if seen is None else mask[..., seen]
+        return x
 
-    for sample, row, seen, keys, values in blocks():
-        p, log = _softmax(scores(sample, row, seen, keys)[1])
-        y[sample][..., row, :] = torch.matmul(p.to(v.dtype), values)
-        logs[sample][..., row, :] = log
+    y, logs = _room(q, v.shape[-1]), []
+    for q_i, k_i, v_i, y_i, mask_i in zip(*map(_samples, (q, k, v, y)), masks, strict=True):
+        q_i, keys, values = load(q_i), _each(load(k_i), groups), _each(load(v_i), groups)
+        for row, seen in rows:
+            seen = seen if causal else None
+            powers, sums, top = _powers(scores(q_i, keys, mask_i, row, seen))
+            part = torch.bmm(powers.to(values.dtype), _cut(values, seen))
+            torch.div(part, sums, out=_cut(y_i, row))
+            logs.append(top.add_(sums.log2_()))
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dq, dk, dv = _heads_inside(q), _heads_inside(k).zero_(), _heads_inside(v).zero_()
-        for sample, row, seen, keys, values in blocks():
-            queries, p = scores(sample, row, seen, keys)
-            p.sub_(logs[sample][..., row, :]).exp_()
-            d = dy[sample][..., row, :]
-            ds = wide(torch.matmul(d, values.transpose(-2, -1)))
-            ds.sub_(wide(d * y[sample][..., row, :]).sum(-1, keepdim=True)).mul_(p)
-            p, ds = p.to(q.dtype), ds.to(q.dtype)
-            torch.mul(torch.matmul(ds, keys), scale, out=dq[sample][..., row, :])
-            for grad, weights, other in ((dk, ds, queries), (dv, p, d)):
-                part = torch.matmul(weights.transpose(-2, -1), other)
-                if groups > 1:
-                    part = part.unflatten(-3, (-1, groups)).sum(-3)
-                grad[sample][..., seen, :] += part
+        dq, dk, dv = _room(q), _room(k), _room(v)
+        sums = iter(logs)
+        parts = zip(*map(_samples, (q, k, v, y, dy, dq, dk, dv)), masks, strict=True)
+        for q_i, k_i, v_i, y_i, d_i, dq_i, dk_i, dv_i, mask_i in parts:
+            q_i, keys, values = load(q_i), _each(load(k_i), groups), _each(load(v_i), groups)
+            d_i, y_i = load(d_i), load(y_i)
+            d_keys = d_values = None
+            for row, seen in rows:
+                seen = seen if causal else None
+                d = _cut(d_i, row)
+                p = scores(q_i, keys, mask_i, row, seen).sub_(next(sums)).exp2_()
+                ds = wide(torch.bmm(d, _cut(values, seen).transpose(1, 2)))
+                ds.sub_(wide(d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
+                p, ds = p.to(d.dtype), ds.to(d.dtype)
+                dq_part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)
+                _cut(dq_i, row).copy_(dq_part)
+                dk_part = torch.baddbmm(
+                    none, ds.transpose(1, 2), _cut(q_i, row), beta=0, alpha=scale
+                )
+                dv_part = torch.bmm(p.transpose(1, 2), d)
+                if d_keys is None or d_values is None:
+                    d_keys, d_values = dk_part, dv_part
+                else:
+                    _cut(d_keys, seen).add_(dk_part)
+                    _cut(d_values, seen).add_(dv_part)
+            dk_i.copy_(_together(d_keys, groups))
+            dv_i.copy_(_together(d_values, groups))
         return dq, dk, dv
 
     return y, pullback
 
 
-def _heads_inside(x: torch.Tensor, width: int | None = None) -> torch.Tensor:
-    """Room like x, (..., heads, t, d), laid out as (..., t, heads, d): as linear layers take it."""
+def _samples(x: torch.Tensor) -> Sequence[torch.Tensor]:
+    """x, (..., heads, t, d), as (heads, t, d) for each sample; all in one on an accelerator."""
+    if x.device.type == "cpu":
+        return x.reshape(-1, *x.shape[-3:]).unbind(0)
+    return [x.reshape(-1, *x.shape[-2:])]
+
+
+def _room(x: torch.Tensor, width: int | None = None) -> torch.Tensor:
+    """Room like x, (..., heads, t, d), on a processor laid out as linear layers take it."""
     *batch, heads, t, d = x.shape
-    return x.new_empty((*batch, t, heads, width or d)).transpose(-3, -2)
+    if x.device.type == "cpu":
+        return x.new_empty((*batch, t, heads, width or d)).transpose(-3, -2)
+    return x.new_empty((*batch, heads, t, width or d))
+
+
+def _cut(x: torch.Tensor, part: slice | None) -> torch.Tensor:
+    return x if part is None else x[:, part]
+
+
+def _each(x: torch.Tensor, groups: int) -> torch.Tensor:
+    """Key heads, each as often as query heads share it."""
+    return x if groups == 1 else x.repeat_interleave(groups, 0)
+
+
+def _together(x: torch.Tensor, groups: int) -> torch.Tensor:
+    return x if groups == 1 else x.unflatten(0, (-1, groups)).sum(1)
