@@ -1,0 +1,74 @@
+"""Turning bytes into FLOPs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.grading import Exercise, Item, at_most, call, compare, exercise, generator, require
+
+
+@exercise("machine.distances")
+class Distances(Exercise):
+    """Turn bytes into FLOPs."""
+
+    points, minutes, difficulty, importance = 4, 15, 4, 4
+    forbidden = ("torch.cdist", "torch.nn.functional.pairwise_distance")
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        x, y = torch.randn(9, 5, generator=random), torch.randn(7, 5, generator=random)
+        large = [torch.randn(n, 32, generator=random) for n in (96, 80)]
+        return x, y, large, 10 * torch.randn(40, 16, generator=random)
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        x, y, large, far = cases
+        return {
+            "values": call(answer, x, y),
+            "large": call(answer, *large, count=True),
+            "self": call(answer, far, far),
+        }
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        x, y, (wide, long), far = cases
+        right = ((x[:, None] - y[None]) ** 2).sum(-1)
+        cross = x @ y.T
+        squares = (x * x).sum(1)[:, None] + (y * y).sum(1)
+        values = compare(
+            "values",
+            2,
+            outputs["values"],
+            right,
+            [
+                (right.sqrt(), "squared distances are asked: no root"),
+                (squares - cross, "the product counts twice"),
+                (squares + 2 * cross, "the sign of the product"),
+                (right.T, "transposed: rows belong to x"),
+                (right / x.shape[1], "the sum over the d numbers, not their mean"),
+            ],
+            rtol=1e-4,
+            atol=1e-4,
+        )
+        own = outputs["self"]
+        if not own.ok:
+            negative = compare("never negative", 1, own, far)
+        else:
+            holds = isinstance(own.value, torch.Tensor) and bool((own.value >= 0).all())
+            hint = "rounding leaves −1e-5 where 0 belongs: cut it off"
+            negative = require(
+                "never negative", 1, holds and not values.lost, "some are below 0", hint
+            )
+            if values.lost:
+                negative = Item("never negative", 1, 0.0, "looked at once the values are right")
+        name = "nothing larger than the result"
+        if values.lost:
+            return [values, negative, Item(name, 1, 0.0, "counted once the values are right")]
+        result = 4 * len(wide) * len(long)
+        largest = at_most(
+            name, 1, outputs["large"], 2 * result, "bytes at once", "largest_allocation"
+        )
+        if largest.lost and outputs["large"].ok:
+            hint = "all differences were built: n × m × d numbers"
+            largest = Item(name, 1, 0.0, largest.message, hint)
+        return [values, negative, largest]

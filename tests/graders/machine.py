@@ -1,0 +1,381 @@
+"""Chapter 1's graders, graded."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from roofline.grading.answers import right, wrong
+
+# --- product ------------------------------------------------------------------------------------
+
+
+def _bytes(n, k, m, size):
+    return size * (n * k + k * m + n * m)
+
+
+@wrong("machine.product", ["FLOPs", "intensity"], "are 2 FLOPs")
+def one_for_a_multiply_add(n, k, m, size=4):
+    return n * k * m, _bytes(n, k, m, size), n * k * m / _bytes(n, k, m, size)
+
+
+@wrong("machine.product", ["bytes", "intensity"], "the result is written")
+def forgets_the_result(n, k, m, size=4):
+    moved = size * (n * k + k * m)
+    return 2 * n * k * m, moved, 2 * n * k * m / moved
+
+
+@wrong("machine.product", ["bytes", "intensity"], "not always 4")
+def always_four_bytes(n, k, m, size=4):
+    return 2 * n * k * m, _bytes(n, k, m, 4), 2 * n * k * m / _bytes(n, k, m, 4)
+
+
+@wrong("machine.product", ["intensity"], "FLOPs over bytes")
+def upside_down(n, k, m, size=4):
+    return 2 * n * k * m, _bytes(n, k, m, size), _bytes(n, k, m, size) / (2 * n * k * m)
+
+
+@wrong("machine.product", ["bytes", "intensity"], "moves once")
+def reads_again_for_every_entry(n, k, m, size=4):
+    moved = size * (2 * n * k * m + n * m)
+    return 2 * n * k * m, moved, 2 * n * k * m / moved
+
+
+@right("machine.product")
+def with_floats_in_a_list(n, k, m, size=4):
+    flops = math.prod([2.0, n, k, m])
+    moved = float(size) * sum([n * k, k * m, m * n])
+    return [flops, moved, flops / moved]
+
+
+@right("machine.product")
+def with_tensors(n, k, m, size=4):
+    shape = torch.tensor([n, k, m], dtype=torch.float64)
+    flops = 2 * shape.prod()
+    moved = size * (shape.prod() / shape).sum()
+    return flops, moved, flops / moved
+
+
+# --- chain --------------------------------------------------------------------------------------
+
+
+@wrong("machine.chain", ["counted FLOPs"], "from the right")
+def from_the_left(matrices, v):
+    return functools.reduce(torch.matmul, matrices) @ v
+
+
+@wrong("machine.chain", ["result", "counted FLOPs"], "raised")
+def first_matrix_first(matrices, v):
+    for matrix in matrices:
+        v = matrix @ v
+    return v
+
+
+@wrong("machine.chain", ["result", "a single matrix", "counted FLOPs"], "shape")
+def a_column_instead_of_a_vector(matrices, v):
+    v = v[:, None]
+    for matrix in reversed(matrices):
+        v = matrix @ v
+    return v
+
+
+@wrong("machine.chain", ["result", "counted FLOPs"], "shape")
+def only_the_last(matrices, v):
+    return matrices[-1] @ v
+
+
+@right("machine.chain")
+def recursively(matrices, v):
+    if not matrices:
+        return v
+    return matrices[0] @ recursively(matrices[1:], v)
+
+
+@right("machine.chain")
+def from_the_left_transposed(matrices, v):
+    row = v.unsqueeze(0)
+    for matrix in matrices[::-1]:
+        row = row @ matrix.T
+    return row.squeeze(0)
+
+
+# --- roof ---------------------------------------------------------------------------------------
+
+TIME, RATE, BINDS, COPY = "time", "rate", "which limit binds", "a copy, without FLOPs"
+
+
+@wrong("machine.roof", [TIME, RATE, COPY], "not the sum")
+def adds_the_times(flops, moved, peak, bandwidth):
+    a, b = flops / peak, moved / bandwidth
+    return a + b + (1e-9 if not flops else 0), flops / (a + b), "compute" if a >= b else "memory"
+
+
+@wrong("machine.roof", [BINDS], "say compute there")
+def strict_at_the_ridge(flops, moved, peak, bandwidth):
+    a, b = flops / peak, moved / bandwidth
+    return max(a, b), flops / max(a, b), "compute" if a > b else "memory"
+
+
+@wrong("machine.roof", [BINDS, COPY], "takes longer binds")
+def swapped(flops, moved, peak, bandwidth):
+    a, b = flops / peak, moved / bandwidth
+    return max(a, b), flops / max(a, b), "memory" if a >= b else "compute"
+
+
+@wrong("machine.roof", [COPY], "raised ZeroDivisionError")
+def divides_by_flops(flops, moved, peak, bandwidth):
+    intensity = flops / moved
+    rate = min(peak, intensity * bandwidth)
+    binds = "compute" if intensity >= peak / bandwidth else "memory"
+    return flops / rate, rate, binds
+
+
+@wrong("machine.roof", [RATE], "not the peak")
+def rate_is_the_peak(flops, moved, peak, bandwidth):
+    a, b = flops / peak, moved / bandwidth
+    return max(a, b), peak if flops else 0.0, "compute" if a >= b else "memory"
+
+
+@right("machine.roof")
+def through_the_intensity(flops, moved, peak, bandwidth):
+    rate = min(peak, flops / moved * bandwidth)
+    seconds = flops / rate if rate else moved / bandwidth
+    return seconds, rate, ["memory", "compute"][rate == peak]
+
+
+@right("machine.roof")
+def with_max_over_pairs(flops, moved, peak, bandwidth):
+    times = [(flops / peak, 1, "compute"), (moved / bandwidth, 0, "memory")]
+    seconds, _, name = max(times)
+    return [torch.tensor(seconds, dtype=torch.float64), flops / seconds, name]
+
+
+# --- ridge batch --------------------------------------------------------------------------------
+
+WIDE, LAST, NARROW = "a wide layer", "to the last row", "a layer that is too narrow"
+
+
+def _limit(inputs, outputs, peak, bandwidth, size):
+    ridge = peak / bandwidth * size
+    return ridge * inputs * outputs, 2 * inputs * outputs - ridge * (inputs + outputs)
+
+
+@wrong("machine.ridge_batch", [WIDE, LAST, NARROW], "input and result have bytes")
+def only_the_weight(inputs, outputs, peak, bandwidth, size=4):
+    return math.ceil(peak / bandwidth * size / 2)
+
+
+@wrong("machine.ridge_batch", [WIDE, LAST], "round up")
+def rounds_down(inputs, outputs, peak, bandwidth, size=4):
+    top, below = _limit(inputs, outputs, peak, bandwidth, size)
+    return math.ceil(top / below) - 1 if below > 0 else None
+
+
+@wrong("machine.ridge_batch", [NARROW], "tends to")
+def never_none(inputs, outputs, peak, bandwidth, size=4):
+    top, below = _limit(inputs, outputs, peak, bandwidth, size)
+    return max(1, math.ceil(top / below))
+
+
+@wrong("machine.ridge_batch", [LAST], "counts as compute")
+def strictly_above(inputs, outputs, peak, bandwidth, size=4):
+    top, below = _limit(inputs, outputs, peak, bandwidth, size)
+    return max(1, math.floor(top / below) + 1) if below > 0 else None
+
+
+@wrong("machine.ridge_batch", [WIDE], "size bytes")
+def four_bytes_always(inputs, outputs, peak, bandwidth, size=4):
+    top, below = _limit(inputs, outputs, peak, bandwidth, 4)
+    return max(1, math.ceil(top / below)) if below > 0 else None
+
+
+@right("machine.ridge_batch")
+def by_search(inputs, outputs, peak, bandwidth, size=4):
+    def compute(batch):
+        moved = size * (inputs * outputs + batch * (inputs + outputs))
+        return 2 * batch * inputs * outputs * bandwidth >= moved * peak
+
+    high = 1
+    while not compute(high):
+        high *= 2
+        if high > 1 << 60:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if compute(middle) else (middle, high)
+    return high
+
+
+@right("machine.ridge_batch")
+def with_fractions(inputs, outputs, peak, bandwidth, size=4):
+    from fractions import Fraction
+
+    ridge = Fraction(peak) / Fraction(bandwidth) * Fraction(size)
+    below = 2 * inputs * outputs - ridge * (inputs + outputs)
+    return max(1, math.ceil(ridge * inputs * outputs / below)) if below > 0 else None
+
+
+# --- program ------------------------------------------------------------------------------------
+
+TOTAL, SHARE, EMPTY = "total time", "share that only pays for starting", "an empty program"
+
+
+def _times(operations, peak, bandwidth):
+    return [max(f / peak, b / bandwidth) for f, b in operations]
+
+
+def _share(times, overhead, total):
+    return sum(overhead for t in times if t < overhead) / total if total else 0.0
+
+
+@wrong("machine.program", [TOTAL, SHARE], "not the sum")
+def adds_the_overhead(operations, peak, bandwidth, overhead):
+    times = _times(operations, peak, bandwidth)
+    total = sum(t + overhead for t in times)
+    return total, _share(times, overhead, total)
+
+
+@wrong("machine.program", [TOTAL], "less than the overhead")
+def without_overhead(operations, peak, bandwidth, overhead):
+    times = _times(operations, peak, bandwidth)
+    return sum(times), _share(times, overhead, sum(max(t, overhead) for t in times))
+
+
+@wrong("machine.program", [SHARE], "not of the number")
+def share_of_the_operations(operations, peak, bandwidth, overhead):
+    times = _times(operations, peak, bandwidth)
+    total = sum(max(t, overhead) for t in times)
+    return total, sum(t < overhead for t in times) / len(times) if times else 0.0
+
+
+@wrong("machine.program", [EMPTY], "ZeroDivisionError")
+def trips_over_an_empty_program(operations, peak, bandwidth, overhead):
+    times = _times(operations, peak, bandwidth)
+    total = sum(max(t, overhead) for t in times)
+    return total, sum(overhead for t in times if t < overhead) / total
+
+
+@wrong("machine.program", [TOTAL, SHARE], "each waits for its own limit")
+def one_roof_for_all(operations, peak, bandwidth, overhead):
+    if not operations:
+        return 0.0, 0.0
+    flops, moved = (sum(column) for column in zip(*operations, strict=True))
+    total = max(flops / peak, moved / bandwidth, overhead)
+    return total, _share(_times(operations, peak, bandwidth), overhead, total) + 0.001
+
+
+@right("machine.program")
+def with_tensors_over_operations(operations, peak, bandwidth, overhead):
+    table = torch.tensor(operations, dtype=torch.float64).reshape(-1, 2)
+    times = torch.maximum(table[:, 0] / peak, table[:, 1] / bandwidth)
+    paid = times.clamp(min=overhead)
+    waiting = paid[times < overhead].sum()
+    return paid.sum(), (waiting / paid.sum()).nan_to_num(0.0)
+
+
+@right("machine.program")
+def sorted_first(operations, peak, bandwidth, overhead):
+    starting = computing = 0.0
+    for flops, moved in sorted(operations):
+        longest = max(flops / peak, moved / bandwidth, overhead)
+        if longest == overhead:
+            starting += longest
+        else:
+            computing += longest
+    whole = starting + computing
+    return whole, 0.0 if whole == 0 else starting / whole
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+SINGLE, MANY, LARGE = "one user", "many users", "a model that doesn't fit"
+
+
+@wrong("machine.tokens", [MANY], "takes longer than the reading")
+def bandwidth_alone(parameters, size, batch, peak, bandwidth, memory):
+    return batch * bandwidth / (parameters * size) if parameters * size <= memory else 0.0
+
+
+@wrong("machine.tokens", [LARGE], "don't fit")
+def forgets_the_memory(parameters, size, batch, peak, bandwidth, memory):
+    return batch / max(parameters * size / bandwidth, 2 * parameters * batch / peak)
+
+
+@wrong("machine.tokens", [SINGLE, MANY], "bandwidth binds")
+def arithmetic_alone(parameters, size, batch, peak, bandwidth, memory):
+    return peak / (2 * parameters) if parameters * size <= memory else 0.0
+
+
+@wrong("machine.tokens", [MANY], "all users together")
+def tokens_of_one_user(parameters, size, batch, peak, bandwidth, memory):
+    if parameters * size > memory:
+        return 0.0
+    return 1 / max(parameters * size / bandwidth, 2 * parameters * batch / peak)
+
+
+@wrong("machine.tokens", [SINGLE, MANY], "the time of a step")
+def seconds_instead(parameters, size, batch, peak, bandwidth, memory):
+    if parameters * size > memory:
+        return 0.0
+    return max(parameters * size / bandwidth, 2 * parameters * batch / peak)
+
+
+@right("machine.tokens")
+def smaller_of_two_rates(parameters, size, batch, peak, bandwidth, memory):
+    fits = parameters * size <= memory
+    return fits * min(batch * bandwidth / (parameters * size), peak / (2 * parameters))
+
+
+@right("machine.tokens")
+def through_the_roofline(parameters, size, batch, peak, bandwidth, memory):
+    room = memory - parameters * size
+    if room < 0:
+        return 0
+    intensity = 2 * batch / size
+    return torch.tensor(min(peak, intensity * bandwidth) / (2 * parameters), dtype=torch.float64)
+
+
+# --- distances ----------------------------------------------------------------------------------
+
+VALUES, POSITIVE, LARGEST = "values", "never negative", "nothing larger than the result"
+
+
+@wrong("machine.distances", [LARGEST], "all differences were built")
+def all_differences(x, y):
+    return ((x[:, None] - y[None]) ** 2).sum(-1)
+
+
+@wrong("machine.distances", [POSITIVE], "cut it off")
+def not_clamped(x, y):
+    return (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
+
+
+@wrong("machine.distances", [VALUES, POSITIVE, LARGEST], "no root")
+def takes_the_root(x, y):
+    squares = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
+    return squares.clamp(min=0).sqrt()
+
+
+@wrong("machine.distances", [VALUES, POSITIVE, LARGEST], "counts twice")
+def product_once(x, y):
+    return ((x * x).sum(1)[:, None] + (y * y).sum(1) - x @ y.T).clamp(min=0)
+
+
+@wrong("machine.distances", [VALUES, POSITIVE, LARGEST], "transposed")
+def rows_of_y(x, y):
+    return ((y * y).sum(1)[:, None] + (x * x).sum(1) - 2 * y @ x.T).clamp(min=0)
+
+
+@right("machine.distances")
+def as_one_product(x, y):
+    one_x, one_y = torch.ones(len(x), 1), torch.ones(len(y), 1)
+    left = torch.cat([(x * x).sum(1, keepdim=True), one_x, -2 * x], 1)
+    right_side = torch.cat([one_y, (y * y).sum(1, keepdim=True), y], 1)
+    return torch.relu(left @ right_side.T)
+
+
+@right("machine.distances")
+def row_by_row(x, y):
+    return torch.stack([((y - row) ** 2).sum(1) for row in x])
