@@ -8,6 +8,7 @@ import pytest
 from roofline.grading import records
 
 EXERCISES = Path(__file__).parent / "exercises"
+LIBRARY = Path(__file__).resolve().parents[2] / "lib"
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     records._session.clear()
     monkeypatch.setenv("ROOFLINE_HOME", str(folder))
     monkeypatch.setenv("ROOFLINE_EXERCISES", str(EXERCISES))
+    monkeypatch.setenv("PYTHONPATH", str(LIBRARY))  # for kernels, where roofline isn't installed
     for name in ("ROOFLINE_SEED", "ROOFLINE_OUTBOX", "NBGRADER_EXECUTION"):
         monkeypatch.delenv(name, raising=False)
     return folder

@@ -61,14 +61,11 @@ def roofline(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "roofline.cli", *arguments],
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(LIBRARY)},
+        env={**os.environ, "COLUMNS": "100"},
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-LIBRARY = Path(__file__).resolve().parents[2] / "lib"
 
 
 @pytest.fixture
@@ -190,6 +187,4 @@ def test_the_command_line_starts_without_torch() -> None:
     code = (
         "import roofline.cli, sys; assert not {'torch', 'nbclient', 'rich.table'} & {*sys.modules}"
     )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(LIBRARY)}
-    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import subprocess
 from collections.abc import Callable
@@ -111,6 +112,7 @@ def run(path: Path, on_cell: Callable[[int, int], None] = lambda done, of: None)
         allow_errors=True,
         resources={"metadata": {"path": str(path.resolve().parent)}},
         on_cell_executed=executed,
+        log=_silent(),
     )
     report = Report(path)
     try:
@@ -124,6 +126,14 @@ def run(path: Path, on_cell: Callable[[int, int], None] = lambda done, of: None)
     for number, cell in enumerate(code, 1):
         _collect(report, number, cell)
     return report
+
+
+def _silent() -> logging.Logger:
+    """What goes wrong is in the report."""
+    log = logging.getLogger("roofline.grading.notebook")
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    return log
 
 
 def _this_python() -> type:
