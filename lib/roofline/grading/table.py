@@ -49,6 +49,10 @@ def _rows(result: Result) -> Iterator[tuple[str, Item, str, str]]:
         above = item.message, item.hint
 
 
+def _points(item: Item) -> str:
+    return f"{number(item.earned)}/{number(item.points)}"
+
+
 def text(result: Result) -> str:
     """The table for a terminal."""
     lines = [headline(result)]
@@ -57,9 +61,9 @@ def text(result: Result) -> str:
     def add(words: str, start: str, indent: str) -> None:
         lines.extend(textwrap.wrap(words, WIDTH, initial_indent=start, subsequent_indent=indent))
 
+    wide = max((len(_points(item)) for _, item, _, _ in _rows(result)), default=0)
     for word, item, message, hint in _rows(result):
-        points = f"{number(item.earned)}/{number(item.points)}"
-        start = f"  {_SIGNS[word]} {word:6} {points:>5}  {item.name:{width}}  "
+        start = f"  {_SIGNS[word]} {word:6}  {_points(item):>{wide}}  {item.name:{width}}  "
         indent = " " * min(len(start), WIDTH // 2)
         add(message or "-", start, indent)
         if hint:
