@@ -107,7 +107,8 @@ def test_what_was_achieved_is_below_the_peak() -> None:
         ("h100 sxm", "H100 SXM"), ("NVIDIA H100 80GB HBM3", "H100 SXM"), ("RTX4090", "RTX 4090"),
         ("geforce rtx 3090", "RTX 3090"), ("a10", "A10"), ("t4", "T4"), ("4090", "RTX 4090"),
         ("m4 max", "M4 Max"), ("v5e", "TPU v5e"), ("mi300", "MI300X"), ("xeon", "Xeon 8480+"),
-        ("  A100-80GB ", "A100 80GB SXM"), ("nvidia gb200", "GB200"), ("NVIDIA A100-SXM4-40GB", "A100 40GB SXM"),
+        ("  A100-80GB ", "A100 80GB SXM"), ("nvidia gb200", "GB200"),
+        ("NVIDIA A100-SXM4-40GB", "A100 40GB SXM"),
     ],
 )  # fmt: skip
 def test_find(said: str, meant: str) -> None:

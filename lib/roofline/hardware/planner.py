@@ -1,0 +1,196 @@
+"""A training step over many devices: what a plan costs, and the best plans that there are.
+
+Everything here is modelled, by :mod:`roofline.hardware.planner_step`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+from roofline.hardware.catalogue import Device
+from roofline.hardware.cost import Transformer, flops
+from roofline.hardware.cost.checks import whole
+from roofline.hardware.planner_step import Cluster, Estimate, Plan, Step
+
+__all__ = [
+    "Cluster",
+    "Estimate",
+    "Plan",
+    "Rejection",
+    "Search",
+    "cluster",
+    "estimate",
+    "indivisible",
+    "misfit",
+    "search",
+]
+
+
+def cluster(
+    device: Device, count: int, node: int = 8, network: float = 50e9, dtype: str | None = None
+) -> Cluster:
+    """``count`` of a catalogue's ``device``, ``network`` bytes a second of each to other nodes.
+
+    The efficiency is the catalogue's achieved rate over its peak where there is one, else the
+    default. A device without a known link talks to its node over the network. Of disputed figures
+    the middle is used.
+    """
+    kind = dtype or device.training_dtype
+    peak = device.peak(kind).value
+    best = device.achieved.get(kind)
+    return Cluster(
+        count=count,
+        peak=peak,
+        memory=device.memory.value,
+        bandwidth=device.bandwidth.value,
+        inside=device.link.value if device.link else network,
+        network=network,
+        node=node,
+        efficiency=best.value / peak if best else Cluster.efficiency,
+    )
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A plan that can't be, and the constraint that it breaks."""
+
+    plan: Plan
+    constraint: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """``best`` plans, fastest first, of ``feasible``; all rejected ones; whether all were tried."""
+
+    best: list[Estimate]
+    rejected: list[Rejection] = field(repr=False)
+    feasible: int
+    complete: bool
+
+    @property
+    def tried(self) -> int:
+        return self.feasible + len(self.rejected)
+
+    @property
+    def constraints(self) -> dict[str, int]:
+        """How many plans each kind of constraint broke, most first."""
+        counts: dict[str, int] = {}
+        for rejection in self.rejected:
+            kind = rejection.constraint.split(":")[0]
+            counts[kind] = counts.get(kind, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def estimate(model: Transformer, machines: Cluster, plan: Plan, batch: int) -> Estimate:
+    """Time and memory of one step over ``batch`` sequences, whether it fits or not.
+
+    Raises ValueError, one line, for a plan that doesn't multiply to the device count or doesn't
+    divide the model or the batch. :func:`misfit` says whether it fits.
+    """
+    broken = indivisible(model, machines, plan, batch)
+    if broken:
+        raise ValueError(broken)
+    return Step(model, machines, batch).estimate(plan)
+
+
+def indivisible(model: Transformer, machines: Cluster, plan: Plan, batch: int) -> str:
+    """The first thing that ``plan`` doesn't divide, in one line; empty if it divides all."""
+    whole("batch", batch, most=10**9)
+    p, v, t = plan.pipeline, plan.chunks, plan.tensor
+    devices = plan.data * t * p
+    if devices != machines.count:
+        return (
+            f"devices: {plan.data} data × {t} tensor × {p} pipeline is {devices:,}, "
+            f"there are {machines.count:,}; give factors that multiply to that"
+        )
+    for name, size in (
+        ("heads", model.heads), ("key-value heads", model.kv_heads), ("MLP width", model.mlp_width)
+    ):  # fmt: skip
+        if size % t:
+            return f"{name}: {size:,} don't divide over {t} tensor parallel devices"
+    if model.layers % (p * v):
+        return f"layers: {model.layers:,} don't divide into {p} stages of {v} chunks"
+    if batch % (plan.data * plan.micro_batch):
+        return (
+            f"batch: {batch:,} sequences don't divide over {plan.data} replicas in micro-batches "
+            f"of {plan.micro_batch}"
+        )
+    if v > 1:
+        micro_batches = batch // (plan.data * plan.micro_batch)
+        if p == 1:
+            return f"chunks: {v} chunks need a pipeline of at least 2 stages"
+        if micro_batches % p:
+            return f"chunks: {micro_batches} micro-batches aren't a multiple of {p} stages"
+    return ""
+
+
+def misfit(machines: Cluster, result: Estimate) -> str:
+    """What an estimate needs more memory for than there is, in one line; empty if it fits."""
+    available = machines.memory * machines.usable
+    if result.memory_bytes <= available:
+        return ""
+    largest = max(result.memory, key=lambda part: result.memory[part])
+    return (
+        f"memory: {result.memory_bytes / 1e9:.1f} of {available / 1e9:.1f} GB, "
+        f"most of it {largest} ({result.memory[largest] / 1e9:.1f} GB)"
+    )
+
+
+def search(
+    model: Transformer, machines: Cluster, batch: int, keep: int = 10, limit: int = 200_000
+) -> Search:
+    """Every plan of whole factors, the ``keep`` fastest of those that fit, and why others don't.
+
+    Micro-batches and chunks are powers of two, chunks at most 8. At most ``limit`` plans are tried;
+    :attr:`Search.complete` says whether that was all. What doesn't divide is rejected once, for all
+    the plans that differ in what is beside the point.
+    """
+    whole("batch", batch, most=10**9)
+    whole("keep", keep)
+    whole("limit", limit)
+    step = Step(model, machines, batch)
+    fits: list[Estimate] = []
+    rejected: list[Rejection] = []
+    for pipeline, tensor in product(_divisors(machines.count), repeat=2):
+        if machines.count // pipeline % tensor:
+            continue
+        data = machines.count // (pipeline * tensor)
+        shape = Plan(data, tensor, pipeline)
+        broken = indivisible(model, machines, shape, batch)
+        if broken:
+            rejected.append(Rejection(shape, broken))
+            continue
+        for micro_batch, chunks in product(_powers(batch // data), (1, 2, 4, 8)):
+            plan = Plan(data, tensor, pipeline, micro_batch, chunks)
+            if chunks > 1 and pipeline == 1:
+                continue
+            broken = indivisible(model, machines, plan, batch)
+            if broken:
+                rejected.append(Rejection(plan, broken))
+                continue
+            for zero, recompute in product(range(4 if data > 1 else 1), flops.RECOMPUTE):
+                if len(fits) + len(rejected) >= limit:
+                    return Search(_fastest(fits, keep), rejected, len(fits), False)
+                plan = Plan(data, tensor, pipeline, micro_batch, chunks, zero, recompute)
+                result = step.estimate(plan)
+                broken = misfit(machines, result)
+                if broken:
+                    rejected.append(Rejection(plan, broken))
+                else:
+                    fits.append(result)
+    return Search(_fastest(fits, keep), rejected, len(fits), True)
+
+
+def _fastest(fits: list[Estimate], keep: int) -> list[Estimate]:
+    return sorted(fits, key=lambda e: (e.step_seconds, e.memory_bytes))[:keep]
+
+
+def _divisors(n: int) -> list[int]:
+    low = [k for k in range(1, int(n**0.5) + 1) if n % k == 0]
+    return sorted({*low, *(n // k for k in low)})
+
+
+def _powers(n: int) -> list[int]:
+    """Powers of two that divide n."""
+    return [2**k for k in range(n.bit_length()) if n % 2**k == 0]
