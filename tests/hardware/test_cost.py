@@ -235,10 +235,11 @@ class Remembering(nn.Module):
         return x + dropout(y, 0.1)
 
 
-def test_activations_equal_what_torch_keeps() -> None:
-    """On a CPU 16-bit dropout keeps masks of 2 bytes: sbh(36 + 6as/h)."""
+@pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 2), (torch.float32, 4)])
+def test_activations_equal_what_torch_keeps(dtype: torch.dtype, size: int) -> None:
+    """On a CPU dropout keeps masks of an element's size: in 16 bits sbh(36 + 6as/h)."""
     b, s, h, a = 2, 32, 64, 4
-    layer = Remembering(h, a).to(torch.bfloat16)
+    layer = Remembering(h, a).to(dtype)
     own = {parameter.data_ptr() for parameter in layer.parameters()}
     kept: dict[int, int] = {}
 
@@ -249,11 +250,12 @@ def test_activations_equal_what_torch_keeps() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = layer(torch.randn(b, s, h, dtype=torch.bfloat16, requires_grad=True))
+        result = layer(torch.randn(b, s, h, dtype=dtype, requires_grad=True))
     statistics = 4 * b * s  # mean and deviation of a row, of which the formula takes no notice
-    total = sum(size for size in kept.values() if size > statistics)
+    total = sum(held for held in kept.values() if held > statistics)
     model = Transformer(1, h, a, 100, s)
-    assert total == memory.activations(model, b, mask_bytes=2) == s * b * (36 * h + 6 * a * s)
+    modelled = memory.activations(model, b, mask_bytes=size, element_bytes=size)
+    assert total == modelled == s * b * (18 * h + 3 * a * s) * size
     assert result.shape == (b, s, h)
 
 
@@ -282,6 +284,28 @@ def test_activations_shrink_as_they_should() -> None:
     assert saved == 16 * 2 * 2 * (64 - 16), "keys and values of 6 of 8 heads, 2 bytes each"
     assert memory.end_activations(grouped, 2) == 4 * 16 * 2 * (64 + 100)
     assert memory.temporary(grouped, 2) == 4 * 16 * 2 * 100
+
+
+def test_memory_by_part() -> None:
+    model = GPT2["small"]
+    n = parameters.parameters(model)
+    parts = memory.training_parts(model, 4)
+    assert parts["weights"] + parts["gradients"] + parts["optimizer"] == 16 * n
+    assert parts["activations"] > model.layers * memory.activations(model, 4)
+    assert parts["temporary"] == 4 * 4 * 1024 * 50257
+    by_recompute = [
+        memory.training_parts(model, 4, recompute=r)["activations"] for r in flops.RECOMPUTE
+    ]
+    assert by_recompute == sorted(by_recompute, reverse=True)
+    single = memory.training_parts(model, 4, "sgd", "fp32", dropout=False)
+    half = memory.training_parts(model, 4, "sgd", "bf16", dropout=False)
+    assert single["weights"] == 2 * half["weights"] == 4 * n
+    logits = 4 * 4 * 1024 * 50257
+    assert single["activations"] - logits == 2 * (half["activations"] - logits)
+    served = memory.inference_parts(model, 1000, 3, bits=4.5)
+    assert served["weights"] == n * 4.5 / 8
+    assert served["KV cache"] == 3 * 1000 * 2 * 12 * 768 * 2
+    assert served["temporary"] == 3 * 4 * 50257
 
 
 def test_training_state() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from roofline.hardware.cost.checks import not_negative, one_of, positive, whole
 from roofline.hardware.cost.flops import RECOMPUTE
 from roofline.hardware.cost.model import Transformer
+from roofline.hardware.cost.parameters import parameters as count
 
 DTYPE_BYTES = {
     "fp64": 8.0, "fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0,
@@ -110,49 +111,93 @@ def activations(
     recompute: str = "none",
     dropout: bool = True,
     mask_bytes: int = 1,
+    element_bytes: int = 2,
 ) -> float:
     """Bytes that one layer of ``model`` keeps, from its real shapes.
 
-    The inventory of Korthikanti et al., arXiv 2205.05198, section 4.1, 2 bytes an element: inputs
+    The inventory of Korthikanti et al., arXiv 2205.05198, section 4.1, element by element: inputs
     of both blocks and of both norms; queries, keys, values; softmax and its dropped copy; what the
     projection and the second matrix of the MLP read; the activation's input. Equals
     :func:`layer_activations` for a GPT. Grouped heads keep less, a gated MLP keeps four widths
     (gate, its activation, the other half, their product), each expert that a token takes its own.
-    ``dropout`` False leaves out masks and the dropped copy. ``mask_bytes`` 2 is what PyTorch keeps
-    of a 16-bit dropout on a CPU: ``sbh(36 + 6as/h)`` (measured).
+    ``dropout`` False leaves out masks and the dropped copy. ``mask_bytes``: PyTorch keeps 1 on CUDA
+    and on a CPU as many as an element has, which makes ``sbh(36 + 6as/h)`` of 16 bits there
+    (measured).
     """
     one_of("recompute", recompute, RECOMPUTE)
     b, t = whole("batch", batch, most=10**9), whole("tensor", tensor, most=10**6)
     tokens = float(b * model.sequence)
     h, a, s = model.hidden, model.heads, model.sequence
     whole("mask_bytes", mask_bytes, least=1, most=8)
+    e = whole("element_bytes", element_bytes, least=1, most=8)
     shared = t if sequence_parallel else 1
     if recompute == "full":
-        return 2 * tokens * h / shared
+        return e * tokens * h / shared
     masks = 2 * mask_bytes * h if dropout else 0  # behind the projection and behind the MLP
-    outside = model.norms * 2 * h + min(2, model.norms) * 2 * h + masks
-    grouped = 2 * model.kv_width
-    projections = 2 * (2 * model.attention_width + grouped)  # queries, projection's input; k and v
-    widths = 4 if model.gated else 2
-    mlp = widths * 2 * model.mlp_width * model.experts_per_token
-    square = (2 + (2 + mask_bytes if dropout else 0)) * a * s if recompute == "none" else 0
+    outside = e * (model.norms + min(2, model.norms)) * h + masks  # inputs of norms and blocks
+    # Queries and the projection's input; keys and values.
+    projections = e * 2 * (model.attention_width + model.kv_width)
+    mlp = e * (4 if model.gated else 2) * model.mlp_width * model.experts_per_token
+    square = (e + (e + mask_bytes if dropout else 0)) * a * s if recompute == "none" else 0
     return tokens * (outside / shared + (projections + mlp + square) / t)
 
 
-def end_activations(model: Transformer, batch: int = 1, tensor: int = 1) -> float:
+def end_activations(
+    model: Transformer, batch: int = 1, tensor: int = 1, element_bytes: int = 2
+) -> float:
     """Bytes kept outside the layers: ``4sbh/t (1 + V/h)`` of last norm, output and fp32 logits.
 
     Korthikanti et al., arXiv 2205.05198, section 4.3, without the input's dropout mask, sbh/t.
     """
     tokens = float(whole("batch", batch, most=10**9) * model.sequence)
-    each = 4 * model.hidden * (1 + model.vocabulary / model.hidden)
-    return tokens * each / whole("tensor", tensor, most=10**6)
+    inputs = 2 * whole("element_bytes", element_bytes, least=1, most=8) * model.hidden
+    return tokens * (inputs + 4 * model.vocabulary) / whole("tensor", tensor, most=10**6)
 
 
 def temporary(model: Transformer, batch: int = 1, tensor: int = 1) -> float:
     """Bytes of the largest passing tensor: the gradient of the fp32 logits, ``4sbV/t``."""
     tokens = float(whole("batch", batch, most=10**9) * model.sequence)
     return 4 * tokens * model.vocabulary / whole("tensor", tensor, most=10**6)
+
+
+def training_parts(
+    model: Transformer,
+    batch: int = 1,
+    optimizer: str = "adam",
+    precision: str = "mixed",
+    recompute: str = "none",
+    dropout: bool = True,
+) -> dict[str, float]:
+    """Bytes that training on one device holds at its peak, part by part.
+
+    The sum of the functions of this module. Recomputed layers come back whole, one at a time.
+    """
+    state = training_state(count(model), optimizer, precision)
+    size = 4 if precision == "fp32" else 2
+    layer = activations(model, batch, recompute=recompute, dropout=dropout, element_bytes=size)
+    kept = model.layers * layer + end_activations(model, batch, element_bytes=size)
+    if recompute != "none":
+        kept += activations(model, batch, dropout=dropout, element_bytes=size)
+    return {
+        "weights": state.weights,
+        "gradients": state.gradients,
+        "optimizer": state.master + state.optimizer,
+        "activations": kept,
+        "temporary": temporary(model, batch),
+    }
+
+
+def inference_parts(
+    model: Transformer, tokens: int, batch: int = 1, bits: float = 16, cache_bytes: float = 2
+) -> dict[str, float]:
+    """Bytes that ``batch`` sequences of ``tokens`` hold while they are continued, part by part."""
+    whole("batch", batch, most=10**9)
+    cache = kv_cache(model.layers, model.kv_heads, model.head_dim, tokens, cache_bytes)
+    return {
+        "weights": weight_bytes(count(model), bits),
+        "KV cache": batch * cache,
+        "temporary": 4.0 * batch * model.vocabulary,  # the logits of each last token
+    }
 
 
 def kv_cache(
