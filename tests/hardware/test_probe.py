@@ -8,11 +8,11 @@ import os
 
 import pytest
 import torch
+from hardware.profiles import made_up
 from roofline.hardware import probe as prober
 from roofline.hardware import report
 from roofline.hardware.machine import machine
 from roofline.hardware.profile import (
-    Profile,
     ProfileError,
     Rate,
     load_profile,
@@ -28,29 +28,8 @@ def small_sizes(monkeypatch, tmp_path):
     monkeypatch.setenv("ROOFLINE_HOME", str(tmp_path))
     monkeypatch.setattr(prober, "GEMM_SIZES", (32, 64))
     monkeypatch.setattr(prober, "WORKING_SETS", (2**16, 2**18))
+    monkeypatch.setattr(prober, "calibrate", lambda seconds: {"reference": 1e-3})
     return tmp_path
-
-
-def made_up() -> Profile:
-    """10 GB/s of memory, 100 of cache, 200 GFLOP/s: ridge at 20."""
-    return Profile(
-        machine={"name": machine().name, **machine().as_dict()},
-        device="cpu",
-        threads=2,
-        date="2025-01-02",
-        code="roofline 0",
-        took=1.0,
-        overhead=1e-6,
-        latency=2e-6,
-        gemm=(
-            Rate("float32", 32, 5e10, 0.01),
-            Rate("float32", 256, 2e11, 0.3),
-            Rate("bfloat16", 32, 1e9, 0.01),
-        ),
-        bandwidth=(Rate("copy", 2**16, 1e11, 0.01), Rate("copy", 2**29, 1e10, 0.01)),
-        copies=(Rate("to device", 2**20, 3e9, 0.0),),
-        notes=("float16 stopped at 32: no kernel",),
-    )
 
 
 def test_probe_measures_every_part(small_sizes):

@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from roofline import __version__
+from roofline.hardware.calibrate import calibrate
 from roofline.hardware.load import Watch
 from roofline.hardware.machine import best_device, machine, synchronize
 from roofline.hardware.profile import (
@@ -58,17 +59,24 @@ def probe(
         progress("launching an operator")
         overhead, latency = launch_overhead(device)
         progress("memory")
-        bandwidth = bandwidth_sweep(device, 0.2 * seconds, notes)
+        bandwidth = bandwidth_sweep(device, 0.15 * seconds, notes)
         gemm: list[Rate] = []
         for dtype in DTYPES:
             progress(f"matrix products in {name_of(dtype)}")
-            gemm += gemm_sweep(device, dtype, 0.12 * seconds, notes)
+            gemm += gemm_sweep(device, dtype, 0.1 * seconds, notes)
         if device.type == "cuda" and not torch.version.hip:
             progress("matrix products in tfloat32")
             with tensor_float():
-                gemm += gemm_sweep(device, torch.float32, 0.12 * seconds, notes, "tfloat32")
+                gemm += gemm_sweep(device, torch.float32, 0.1 * seconds, notes, "tfloat32")
         copies: list[Rate] = []
-        if not on_processor:
+        kernels: dict[str, float] = {}
+        if on_processor:
+            progress("the kernels of training steps")
+            costs = calibrate(0.3 * seconds)
+            if not costs:
+                notes.append("too slow or too busy to time kernels: no step times are predicted")
+            kernels = {name: _short(cost) for name, cost in costs.items()}
+        else:
             progress("copies to and from the device")
             copies = copy_sweep(device, 0.1 * seconds, notes)
     if not gemm or not bandwidth:
@@ -91,6 +99,7 @@ def probe(
         gemm=tuple(gemm),
         bandwidth=tuple(bandwidth),
         copies=tuple(copies),
+        kernels=kernels,
         busy="; ".join(reasons),
         notes=tuple(notes),
     )

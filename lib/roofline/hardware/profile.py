@@ -152,7 +152,9 @@ def profile_from(data: Mapping[str, Any]) -> Profile:
     except (KeyError, TypeError) as error:
         raise ProfileError(f"it is damaged: {error}") from None
     numbers = [rate.per_second for group in rates.values() for rate in group]
-    numbers += [profile.overhead, profile.latency, *profile.kernels.values()]
+    numbers += [profile.overhead, profile.latency]
+    if not all(isinstance(each, (int, float)) and each >= 0 for each in profile.kernels.values()):
+        raise ProfileError("it is damaged: a kernel's cost is not a number")
     if not (rates["gemm"] and rates["bandwidth"]) or not all(map(_is_positive, numbers)):
         raise ProfileError("it is damaged: a rate is missing or not a positive number")
     return profile

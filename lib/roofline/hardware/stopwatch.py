@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import gc
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 from roofline.hardware.machine import synchronize
 
@@ -58,6 +64,30 @@ def sample(
         function()
     synchronize()
     return (clock() - start) / number
+
+
+def pages_given() -> int:
+    """Pages of memory that the operating system has given this process so far; 0 on Windows."""
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def python_calls(function: Callable[[], Any]) -> int:
+    """How many functions of Python ``function()`` calls, itself and its callees included."""
+    calls = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return calls
 
 
 def spread(samples: Sequence[float]) -> float:
