@@ -13,26 +13,27 @@ from roofline.grading.answers import right, wrong
 # --- sigmoid ------------------------------------------------------------------------------------
 
 LATER = "remembers one tensor"
+ALONE = "remembers nothing but its result"
 
 
-@wrong("backprop.sigmoid", ["gradient", LATER], "derivative alone")
+@wrong("backprop.sigmoid", ["gradient", ALONE], "derivative alone")
 def forgets_what_arrives(x):
     y = torch.sigmoid(x)
     return y, lambda dy: (y * (1 - y),)
 
 
-@wrong("backprop.sigmoid", ["gradient", LATER, "at inputs up to ±100"], "written in the result")
+@wrong("backprop.sigmoid", ["gradient", ALONE, "at inputs up to ±100"], "written in the result")
 def derivative_in_x(x):
     return torch.sigmoid(x), lambda dy: (dy * x * (1 - x),)
 
 
-@wrong("backprop.sigmoid", [LATER], "only to the result")
+@wrong("backprop.sigmoid", [ALONE], "refer to the result alone")
 def remembers_argument_and_result(x):
     y = torch.sigmoid(x)
     return y, lambda dy: (dy * y * (1 - y) + 0 * x,)
 
 
-@wrong("backprop.sigmoid", ["gradient", LATER, "at inputs up to ±100"], "a tuple of 0")
+@wrong("backprop.sigmoid", ["gradient", ALONE, "at inputs up to ±100"], "a tuple of 0")
 def returns_a_function_that_returns_nothing(x):
     y = torch.sigmoid(x)
 
@@ -42,7 +43,7 @@ def returns_a_function_that_returns_nothing(x):
     return y, pullback
 
 
-@wrong("backprop.sigmoid", ["gradient", LATER, "at inputs up to ±100"], "a tensor of shape")
+@wrong("backprop.sigmoid", ["gradient", ALONE, "at inputs up to ±100"], "a tensor of shape")
 def gradient_is_no_tuple(x):
     y = torch.sigmoid(x)
     return y, lambda dy: dy * y * (1 - y)
@@ -57,7 +58,7 @@ def overflows(x):
 
 @wrong(
     "backprop.sigmoid",
-    ["result", "gradient", LATER, "at inputs up to ±100"],
+    ["result", "gradient", ALONE, "at inputs up to ±100"],
     "30 of 30 values differ",
 )
 def returns_its_input(x):
@@ -68,6 +69,16 @@ def returns_its_input(x):
 def works_on_its_argument(x):
     y = x.sigmoid_()
     return y, lambda dy: (dy * y * (1 - y),)
+
+
+@wrong("backprop.sigmoid", [ALONE], "shapes (6, 5)")
+def hides_the_argument_in_an_object(x):
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.x = x
+    return torch.sigmoid(x), lambda dy: (dy * torch.sigmoid(holder.x) * torch.sigmoid(-holder.x),)
 
 
 @right("backprop.sigmoid")
@@ -217,7 +228,7 @@ def moves_everything(f, x, step=1e-6):
     return torch.full_like(x, slope)
 
 
-@wrong("backprop.numerical_gradient", [SMOOTH, FLOAT, VIEW, LEFT], "in place")
+@wrong("backprop.numerical_gradient", [SMOOTH, LEFT], "in place")
 def moves_x_and_leaves_it_there(f, x, step=1e-6):
     gradient = torch.zeros_like(x)
     for i in _indices(x):
@@ -453,7 +464,7 @@ def accumulates_in_place(nodes, grad):
             node.grad = node.pullback = None
 
 
-@wrong("backprop.walk", [FREES], "set both to None")
+@wrong("backprop.walk", [FREES], "to None when")
 def frees_nothing(nodes, grad):
     nodes[-1].grad = grad
     for node in reversed(nodes):
@@ -461,6 +472,14 @@ def frees_nothing(nodes, grad):
             for parent, g in zip(node.parents, node.pullback(node.grad), strict=True):
                 if parent:
                     parent.grad = g if parent.grad is None else parent.grad + g
+
+
+@wrong("backprop.walk", [FREES], "on the way")
+def frees_at_the_end(nodes, grad):
+    frees_nothing(nodes, grad)
+    for node in nodes:
+        if node.parents:
+            node.grad = node.pullback = None
 
 
 @wrong("backprop.walk", [CHAIN, TWICE, ADDS, FREES], "gradient")
@@ -625,6 +644,17 @@ def in_a_loop_with_floats(widths, batch, bytes_per_number=4):
 def holds_two_tensors(x):
     s = torch.sigmoid(x)
     return x * s, lambda dy: (dy * (s + x * s * (1 - s)),)
+
+
+@wrong("backprop.silu", [LATER], "again inside the pullback")
+def holds_them_in_numpy(x):
+    held = x.numpy(), torch.sigmoid(x).numpy()
+
+    def pullback(dy):
+        x, s = (torch.from_numpy(part) for part in held)
+        return (dy * (s + x * s * (1 - s)),)
+
+    return x * torch.sigmoid(x), pullback
 
 
 @wrong("backprop.silu", ["gradient", LATER], "this is the first")

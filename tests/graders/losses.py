@@ -17,7 +17,7 @@ def mean_squared_error(mean, sigma, y):
     return ((y - mean) ** 2).mean()
 
 
-@wrong("losses.gaussian", [EACH], "log σ is missing")
+@wrong("losses.gaussian", [EACH, FAR], "log σ is missing")
 def forgets_log_sigma(mean, sigma, y):
     return (0.5 * math.log(2 * math.pi) + 0.5 * ((y - mean) / sigma) ** 2).mean()
 
@@ -259,6 +259,20 @@ def forgets_the_truth(logits, labels):
 
 
 @right("losses.cross_entropy")
+def uses_up_what_it_holds(logits, labels):
+    p, rows = _softmax(logits), torch.arange(len(labels))
+    loss = -(p[rows, labels].clamp(min=1e-45).log()).mean().item()
+    if loss > 100 / 3:  # for far logits, from the logits themselves
+        loss = (logits.logsumexp(1) - logits[rows, labels]).mean().item()
+
+    def pullback(dloss):
+        p[rows, labels] -= 1
+        return (p.mul_(dloss / len(labels)),)
+
+    return loss, pullback
+
+
+@right("losses.cross_entropy")
 def with_one_hot(logits, labels):
     truth = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)
     shifted = logits - logits.amax(1, keepdim=True)
@@ -283,24 +297,25 @@ def recomputes_from_the_logits(logits, labels):
 
 # --- balanced -----------------------------------------------------------------------------------
 
-WEIGHTED, EQUAL, NEVER = "weighted loss", "equal counts change nothing", "a class that never occurs"
+WEIGHTED, EQUAL = "weighted loss", "equal counts change nothing"
+NEVER, THOUSANDS = "a class that never occurs", "logits in the thousands"
 
 
 def _each(logits, labels):
     return -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
 
 
-@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER], "not by n")
+@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER, THOUSANDS], "not by n")
 def divided_by_n(logits, labels, counts):
     return (_each(logits, labels) / counts[labels]).mean()
 
 
-@wrong("losses.balanced", [WEIGHTED, NEVER], "no effect")
+@wrong("losses.balanced", [WEIGHTED, NEVER, THOUSANDS], "no effect")
 def unweighted(logits, labels, counts):
     return _each(logits, labels).mean()
 
 
-@wrong("losses.balanced", [WEIGHTED, NEVER], "the heavier")
+@wrong("losses.balanced", [WEIGHTED, NEVER, THOUSANDS], "the heavier")
 def heavier_when_frequent(logits, labels, counts):
     weights = counts[labels]
     return (weights * _each(logits, labels)).sum() / weights.sum()
@@ -313,9 +328,16 @@ def one_hot_times_infinity(logits, labels, counts):
     return (weights * _each(logits, labels)).sum() / weights.sum()
 
 
-@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER], "not those of the classes")
+@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER, THOUSANDS], "not those of the classes")
 def divided_by_the_classes_weights(logits, labels, counts):
     return (_each(logits, labels) / counts[labels]).sum() / (1 / counts).sum()
+
+
+@wrong("losses.balanced", [THOUSANDS], "the largest logit subtracted")
+def without_subtracting(logits, labels, counts):
+    each = logits.exp().sum(1).log() - logits.gather(1, labels[:, None])[:, 0]
+    weights = 1 / counts[labels]
+    return (weights * each).sum() / weights.sum()
 
 
 @right("losses.balanced")
@@ -323,7 +345,7 @@ def in_a_loop(logits, labels, counts):
     top = bottom = 0.0
     for row, label in zip(logits.double(), labels.tolist(), strict=True):
         weight = 1 / float(counts[label])
-        top += weight * (row.exp().sum().log() - row[label])
+        top += weight * (row.logsumexp(0) - row[label])
         bottom += weight
     return (top / bottom).float()
 
@@ -396,6 +418,15 @@ def ignores_the_number_of_bins(probabilities, labels, bins=10):
     return with_bucketize(probabilities, labels, 10 if bins != 4 else 4)
 
 
+@wrong("losses.calibration", [EDGES], "bin below")
+def bucketize_the_other_way(probabilities, labels, bins=10):
+    confidence, right = _rows(probabilities, labels)
+    edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype)
+    which = torch.bucketize(confidence, edges, right=True)
+    gap = torch.zeros(bins + 2, dtype=confidence.dtype).index_add_(0, which, confidence - right)
+    return float(gap.abs().sum() / len(labels))
+
+
 @right("losses.calibration")
 def with_bucketize(probabilities, labels, bins=10):
     confidence, right = _rows(probabilities, labels)
@@ -419,6 +450,7 @@ def in_plain_python(probabilities, labels, bins=10):
 
 VALUE, SLOPE = "loss", "gradient"
 LAST, PIECE = "n that is no multiple of the chunk", "never holds more than a piece"
+FAR_OFF = "logits in the thousands"
 
 
 def _pieces(hidden, weight, labels, chunk):
@@ -436,27 +468,27 @@ def all_at_once(hidden, weight, labels, chunk=64):
     return loss / n, slope / n
 
 
-@wrong("losses.chunked", [LAST], "mean of means")
+@wrong("losses.chunked", [LAST, FAR_OFF], "mean of means")
 def averages_the_averages(hidden, weight, labels, chunk=64):
     pieces = list(_pieces(hidden, weight, labels, chunk))
     slope = torch.cat([s for _, s, _ in pieces]) / len(hidden)
     return torch.stack([loss / n for loss, _, n in pieces]).mean(), slope
 
 
-@wrong("losses.chunked", [SLOPE, LAST, PIECE], "divide the gradient by n")
+@wrong("losses.chunked", [SLOPE, LAST, FAR_OFF, PIECE], "divide the gradient by n")
 def gradient_of_the_sum(hidden, weight, labels, chunk=64):
     pieces = list(_pieces(hidden, weight, labels, chunk))
     return sum(p[0] for p in pieces) / len(hidden), torch.cat([p[1] for p in pieces])
 
 
-@wrong("losses.chunked", [SLOPE, LAST, PIECE], "not by the rows of the piece")
+@wrong("losses.chunked", [SLOPE, LAST, FAR_OFF, PIECE], "not by the rows of the piece")
 def gradient_of_each_mean(hidden, weight, labels, chunk=64):
     pieces = list(_pieces(hidden, weight, labels, chunk))
     slope = torch.cat([s / n for _, s, n in pieces])
     return sum(p[0] for p in pieces) / len(hidden), slope
 
 
-@wrong("losses.chunked", [LAST], "rows are missing")
+@wrong("losses.chunked", [LAST, FAR_OFF], "rows are missing")
 def drops_the_last_rows(hidden, weight, labels, chunk=64):
     n = len(hidden) // chunk * chunk
     pieces = list(_pieces(hidden[:n], weight, labels[:n], chunk))
@@ -469,6 +501,26 @@ def sums_the_loss(hidden, weight, labels, chunk=64):
     total = sum(p[0] for p in pieces)
     slope = torch.cat([p[1] for p in pieces]) / len(hidden)
     return (total if len(hidden) != 37 else total / 37), slope
+
+
+@wrong("losses.chunked", [PIECE], "are kept")
+def keeps_every_piece(hidden, weight, labels, chunk=64):
+    kept, total, slopes = [], 0.0, []
+    for start in range(0, len(hidden), chunk):
+        h, y = hidden[start : start + chunk], labels[start : start + chunk]
+        kept.append((h @ weight.T).log_softmax(1))
+        p = kept[-1].exp()
+        p[torch.arange(len(y)), y] -= 1
+        total = total - kept[-1][torch.arange(len(y)), y].sum()
+        slopes.append(p @ weight)
+    return total / len(hidden), torch.cat(slopes) / len(hidden)
+
+
+@right("losses.chunked")
+def as_a_python_float(hidden, weight, labels, chunk=64):
+    pieces = list(_pieces(hidden, weight, labels, chunk))
+    slope = torch.cat([p[1] for p in pieces]) / len(hidden)
+    return sum(p[0].item() for p in pieces) / len(hidden), slope
 
 
 @right("losses.chunked")

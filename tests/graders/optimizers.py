@@ -380,6 +380,11 @@ def everything_halved(parameters, optimizer, precision="fp32"):
     return parameters * size * (2 + SLOTS[optimizer])
 
 
+@wrong("optimizers.state_bytes", [LARGE], "expected an int")
+def as_a_float(parameters, optimizer, precision="fp32"):
+    return float(part_by_part(parameters, optimizer, precision))
+
+
 @right("optimizers.state_bytes")
 def from_a_table(parameters, optimizer, precision="fp32"):
     table = {"fp32": {"sgd": 8, "momentum": 12, "adam": 16}}
@@ -436,6 +441,14 @@ def many_small_passes(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8)
     v.mul_(betas[1]).add_(scratch)
     scratch.copy_(v).div_(1 - betas[1] ** t).sqrt_().add_(epsilon)
     theta.addcdiv_(m, scratch, value=-rate / (1 - betas[0] ** t))
+
+
+@wrong("optimizers.lean_adam", [TEMPORARIES, LAUNCHES], "only torch operations")
+def in_numpy(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8):
+    a, b, c, d = (x.numpy() for x in (theta, g, m, v))
+    c[:] = betas[0] * c + (1 - betas[0]) * b
+    d[:] = betas[1] * d + (1 - betas[1]) * b**2
+    a -= rate * (c / (1 - betas[0] ** t)) / ((d / (1 - betas[1] ** t)) ** 0.5 + epsilon)
 
 
 @right("optimizers.lean_adam")

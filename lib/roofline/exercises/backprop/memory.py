@@ -20,14 +20,14 @@ from roofline.grading import (
 )
 from roofline.hardware.count import count
 
-from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_one, stable
+from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_at_most, stable
 
 
 @exercise("backprop.account")
 class Account(Exercise):
     """The account."""
 
-    points, minutes, difficulty, importance = 4, 12, 3, 4
+    points, minutes, difficulty, importance = 4, 8, 3, 4
     sizes = {4: torch.float32, 8: torch.float64}
 
     def cases(self, seed: int) -> Any:
@@ -135,7 +135,7 @@ class Account(Exercise):
 class Silu(Exercise):
     """Remember less."""
 
-    points, minutes, difficulty, importance = 4, 12, 4, 3
+    points, minutes, difficulty, importance = 4, 7, 3, 3
     forbidden = (
         "torch.nn.functional.silu",
         "roofline.autograd.silu",
@@ -169,10 +169,12 @@ class Silu(Exercise):
                 (dy * s * (1 - s), "this is the derivative of sigmoid"),
             ],
         )
-        held_item = holds_one(
-            outputs,
+        held_item = holds_at_most(
+            "remembers one tensor",
+            1,
+            outputs["held"],
+            4 * x.numel(),
             gradient,
-            x,
             "compute sigmoid(x) again inside the pullback instead of holding it",
         )
         return [

@@ -16,7 +16,7 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_one, stable
+from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_at_most, stable
 
 
 @exercise("backprop.sigmoid")
@@ -52,7 +52,14 @@ class Sigmoid(Exercise):
             compare("result", 0.5, outputs["result"], y, [(torch.sigmoid(-x), "the sign of x")]),
             gradient,
             stable(outputs, far, far * (1 - far)),
-            holds_one(outputs, gradient, x, "refer only to the result inside the pullback"),
+            holds_at_most(
+                "remembers nothing but its result",
+                1,
+                outputs["beside"],
+                0,
+                gradient,
+                "inside the pullback, refer to the result alone, and not to a copy of it",
+            ),
         ]
 
 
@@ -60,7 +67,7 @@ class Sigmoid(Exercise):
 class Linear(Exercise):
     """The layer where the work is."""
 
-    points, minutes, difficulty, importance = 4, 12, 2, 5
+    points, minutes, difficulty, importance = 4, 10, 2, 5
     forbidden = ("torch.nn.functional.linear", "roofline.autograd.linear", *TENSOR_CLASSES)
 
     def cases(self, seed: int) -> Any:

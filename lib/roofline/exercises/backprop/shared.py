@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from types import FunctionType, GeneratorType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
-from roofline.autograd.memory import captured
 from roofline.grading import (
     Call,
     Item,
@@ -25,26 +27,67 @@ TENSOR_CLASSES = (
 )
 
 
-def held(pullback: Call) -> Call:
-    """The bytes that a pullback keeps alive, each piece of memory once."""
+def held(pullback: Call, besides: Call | None = None) -> Call:
+    """What a pullback keeps alive: ``{"bytes": ..., "shapes": ...}``, each piece of memory once.
 
-    def add_up(function: Callable) -> int:
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in captured(function)}
-        return sum(storage.nbytes() for storage in storages.values())
+    ``besides`` is a tensor that is there anyway. Looks into closures, objects, containers,
+    generators and NumPy arrays: whatever the function would take along.
+    """
+
+    # Not an argument: tensors are handed on as copies, and a copy would not be found.
+    there = besides.value if besides is not None else None
+    known = there.untyped_storage().data_ptr() if isinstance(there, torch.Tensor) else None
+
+    def add_up(function: Callable) -> dict[str, Any]:
+        sizes: dict[int, int] = {}
+        shapes = []
+        for item in reachable(function):
+            if isinstance(item, torch.Tensor):
+                key, size = item.untyped_storage().data_ptr(), item.untyped_storage().nbytes()
+            elif isinstance(item, np.ndarray):
+                key, size = item.ctypes.data, item.nbytes
+            else:
+                key, size = id(item), 8 * sum(type(v) is float for v in item)
+            if key != known and key not in sizes and size:
+                sizes[key] = size
+                shapes.append(str(tuple(getattr(item, "shape", (len(item),)))))
+        return {"bytes": sum(sizes.values()), "shapes": ", ".join(shapes)}
 
     return call(add_up, pullback)
+
+
+def reachable(root: Any) -> Iterator[Any]:
+    """Tensors, arrays and lists that an object holds, however deep."""
+    stack, seen = [root], set()
+    while stack and len(seen) < 10_000:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, (type, ModuleType, str, bytes, int, float)):
+            continue
+        seen.add(id(item))
+        if isinstance(item, (torch.Tensor, np.ndarray)):
+            yield item
+        elif isinstance(item, FunctionType):  # not its module's names
+            stack += [item.__closure__, item.__defaults__, item.__kwdefaults__, item.__dict__]
+        elif isinstance(item, GeneratorType):
+            stack += list(item.gi_frame.f_locals.values()) if item.gi_frame else []
+        else:
+            if isinstance(item, (list, tuple)):
+                yield item
+            stack += gc.get_referents(item)
 
 
 def elementwise_probe(answer: Any, cases: Any) -> dict[str, Any]:
     """Call an elementwise operation and its pullback, at ordinary and at extreme inputs."""
     x, dy, extreme = cases
     made, far = call(answer, x), call(answer, extreme)
+    kept, beside = held(made[1]), held(made[1], besides=made[0])
     return {
         "result": made[0],
         "gradient": call(made[1], dy)[0],
         "far": far[0],
         "far gradient": call(far[1], torch.ones_like(extreme))[0],
-        "held": held(made[1]),
+        "held": kept,
+        "beside": beside,
     }
 
 
@@ -63,12 +106,14 @@ def stable(outputs: Any, far: torch.Tensor, slope: torch.Tensor) -> Item:
     return compare("at inputs up to ±100", 0.5, outputs["far gradient"], slope, atol=1e-6)
 
 
-def holds_one(outputs: Any, gradient: Item, x: torch.Tensor, hint: str) -> Item:
-    """Whether the pullback keeps one tensor of x's size; worth nothing while it is wrong."""
-    name, one = "remembers one tensor", 4 * x.numel()
+def holds_at_most(
+    name: str, points: float, kept: Call, most: int, gradient: Item, hint: str
+) -> Item:
+    """Whether a pullback keeps no more than ``most`` bytes; worth nothing while it is wrong."""
     if gradient.lost:
-        return Item(name, 1, 0.0, "counted once the gradient is right")
-    item = at_most(name, 1, outputs["held"], one, "bytes")
-    if item.lost and outputs["held"].ok:
-        return Item(name, 1, 0.0, item.message, hint)
+        return Item(name, points, 0.0, "counted once the gradient is right")
+    item = at_most(name, points, kept["bytes"], most, "bytes")
+    if item.lost and kept.ok:
+        message = f"{item.message}: it holds what has the shapes {kept.value['shapes']}"
+        return Item(name, points, 0.0, message, hint)
     return item

@@ -26,6 +26,7 @@ class Entry:
 
     def __init__(self, pullback: Callable | None = None, *parents: Entry | None):
         self.pullback, self.parents, self.grad = pullback, parents, None
+        self.alive = 0  # nodes behind it that were still held when its pullback was called
 
 
 def _tape(values: tuple[torch.Tensor, ...]) -> tuple[list[Entry], dict[str, Entry]]:
@@ -36,21 +37,27 @@ def _tape(values: tuple[torch.Tensor, ...]) -> tuple[list[Entry], dict[str, Entr
     """
     a_value, b_value, c_value = values
     a, b = Entry(), Entry()
-    product = Entry(lambda d: (d * b_value, d * a_value), a, b)
+
+    def back(d: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        product.alive = sum(n.pullback is not None or n.grad is not None for n in after)
+        return d * b_value, d * a_value
+
+    product = Entry(back, a, b)
     first = Entry(lambda d: (d, d), product, a)
     aside = Entry(lambda d: (d * 2,), b)  # made on the way, but the loss doesn't use it
     doubled = Entry(lambda d: (d, d), first, first)
     second = Entry(lambda d: (d, d), doubled, a)
     loss = Entry(lambda d: (d * c_value, None), second, None)
+    after = [first, doubled, second, loss]
     nodes = [a, b, product, first, aside, doubled, second, loss]
-    return nodes, {"a": a, "b": b}
+    return nodes, {"a": a, "b": b, "product": product}
 
 
 @exercise("backprop.walk")
 class Walk(Exercise):
     """The backward walk."""
 
-    points, minutes, difficulty, importance = 4, 15, 3, 5
+    points, minutes, difficulty, importance = 4, 12, 3, 5
     forbidden = ("roofline.autograd.backward", "roofline.autograd.Tensor.backward", *TENSOR_CLASSES)
 
     def cases(self, seed: int) -> Any:
@@ -78,6 +85,7 @@ class Walk(Exercise):
             "calls": [chained, walked],
             "freed": sum(node.pullback is None and node.grad is None for node in inner),
             "inner": len(inner),
+            "alive": leaves["product"].alive,
         }
 
     @staticmethod
@@ -126,12 +134,18 @@ class Walk(Exercise):
                 right_b + before,
                 [(right_b, "the gradient that the leaf held before is gone")],
             ),
-            require(
-                "frees what it has used",
-                1,
-                outputs["freed"] == outputs["inner"],
-                f"{outputs['inner'] - outputs['freed']} of {outputs['inner']} inner nodes "
-                "still hold a gradient or a pullback",
-                "set both to None when the node has passed its gradient on",
-            ),
+            self.frees(outputs),
         ]
+
+    @staticmethod
+    def frees(outputs: Any) -> Item:
+        """Nothing left at the end, and nothing held on the way once it was used."""
+        name, left = "frees what it has used", outputs["inner"] - outputs["freed"]
+        hint = "set gradient and pullback to None when the node has passed its gradient on"
+        if left:
+            message = (
+                f"{left} of {outputs['inner']} inner nodes still hold a gradient or a pullback"
+            )
+            return require(name, 1, False, message, hint)
+        message = f"{outputs['alive']} nodes that were used before still held something on the way"
+        return require(name, 1, outputs["alive"] == 0, message, hint)

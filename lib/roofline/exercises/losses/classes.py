@@ -15,14 +15,14 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import finite
+from .shared import finite, number
 
 
 @exercise("losses.balanced")
 class Balanced(Exercise):
     """When one class is rare."""
 
-    points, minutes, difficulty, importance = 4, 10, 3, 3
+    points, minutes, difficulty, importance = 4, 6, 3, 3
     forbidden = (
         "torch.nn.functional.cross_entropy",
         "torch.nn.functional.nll_loss",
@@ -43,6 +43,7 @@ class Balanced(Exercise):
             "loss": call(answer, logits, labels, counts),
             "equal": call(answer, logits, labels, torch.full((4,), 7.0)),
             "never": call(answer, logits, labels, never),
+            "far": call(answer, 1000 * logits, labels, counts),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
@@ -51,15 +52,16 @@ class Balanced(Exercise):
         weights = 1 / counts[labels]
         right = (weights * each).sum() / weights.sum()
         by_count = counts[labels]
+        far = -(1000 * logits).log_softmax(1).gather(1, labels[:, None])[:, 0]
         never = finite(
             "a class that never occurs",
-            1,
+            0.5,
             outputs["never"],
-            right,
+            float(right),
             "1/0 got into a sum: look up the weights of the labels that are there",
         )
         return [
-            compare(
+            number(
                 "weighted loss",
                 2,
                 outputs["loss"],
@@ -75,7 +77,7 @@ class Balanced(Exercise):
                     ),
                 ],
             ),
-            compare(
+            number(
                 "equal counts change nothing",
                 1,
                 outputs["equal"],
@@ -83,6 +85,13 @@ class Balanced(Exercise):
                 [(each.mean() / 7, "divide by the weights that took part, not by n")],
             ),
             never,
+            finite(
+                "logits in the thousands",
+                0.5,
+                outputs["far"],
+                float((weights * far).sum() / weights.sum()),
+                "start from logarithms of probabilities, with the largest logit subtracted",
+            ),
         ]
 
 
@@ -90,7 +99,7 @@ class Balanced(Exercise):
 class Calibration(Exercise):
     """Does 90 percent mean 90 percent?"""
 
-    points, minutes, difficulty, importance = 3, 12, 3, 3
+    points, minutes, difficulty, importance = 3, 10, 3, 3
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -102,12 +111,13 @@ class Calibration(Exercise):
         probabilities, labels = cases
         # Edges that floats hold exactly: 0.5, 0.75 and 1 with four bins.
         edges = torch.tensor(
-            [[0.5, 0.25, 0.25], [0.75, 0.125, 0.125], [1, 0, 0]], dtype=torch.float64
+            [[0.5, 0.25, 0.25], [0.6, 0.2, 0.2], [0.75, 0.125, 0.125], [1, 0, 0]],
+            dtype=torch.float64,
         )
         return {
             "ten": call(answer, probabilities, labels),
             "five": call(answer, probabilities, labels, bins=5),
-            "edges": call(answer, edges, torch.tensor([1, 0, 1]), bins=4),
+            "edges": call(answer, edges, torch.tensor([1, 0, 0, 1]), bins=4),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
@@ -139,10 +149,14 @@ class Calibration(Exercise):
                 "edges, and a confidence of 1",
                 1,
                 outputs["edges"],
-                (0.5 + 0.25 + 1) / 3,
+                (0.5 + 0.65 + 1) / 4,
                 [
-                    ((0.5 + 0.75) / 3, "a confidence on an upper edge belongs to the bin below"),
-                    ((0.5 + 0.25) / 3, "a confidence of 1 was lost: bins are closed above"),
+                    ((0.1 + 0.75) / 4, "a confidence on an upper edge belongs to the bin below"),
+                    (
+                        (0.1 + 0.25 + 1) / 4,
+                        "a confidence on an upper edge belongs to the bin below",
+                    ),
+                    ((0.5 + 0.65) / 4, "a confidence of 1 was lost: bins are closed above"),
                 ],
                 rtol=1e-5,
             ),

@@ -16,14 +16,14 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import finite
+from .shared import finite, number
 
 
 @exercise("losses.gaussian")
 class Gaussian(Exercise):
     """What mean squared error assumes."""
 
-    points, minutes, difficulty, importance = 3, 8, 1, 4
+    points, minutes, difficulty, importance = 3, 6, 1, 4
     forbidden = ("torch.nn.functional.gaussian_nll_loss", "torch.distributions.Normal")
 
     def cases(self, seed: int) -> Any:
@@ -44,13 +44,12 @@ class Gaussian(Exercise):
         constant = torch.tensor(0.5 * math.log(2 * math.pi))
 
         def loss(mean: torch.Tensor, sigma: Any) -> torch.Tensor:
-            return (
-                torch.log(torch.as_tensor(sigma)) + constant + self.square(mean, sigma, y)
-            ).mean()
+            each = torch.log(torch.as_tensor(sigma)) + constant + self.square(mean, sigma, y)
+            return each.mean()
 
         square = self.square(mean, 1.0, y)
         return [
-            compare(
+            number(
                 "sigma = 1",
                 1,
                 outputs["one"],
@@ -64,7 +63,7 @@ class Gaussian(Exercise):
                     (square + constant, "one number is asked: take the mean"),
                 ],
             ),
-            compare(
+            number(
                 "a sigma for each example",
                 1,
                 outputs["each"],
@@ -84,7 +83,7 @@ class Gaussian(Exercise):
                 "a prediction that is far off",
                 1,
                 outputs["far"],
-                loss(mean + 100, 0.5),
+                float(loss(mean + 100, 0.5)),
                 "the density underflows to 0: take the logarithm on paper",
             ),
         ]
@@ -98,7 +97,7 @@ class Gaussian(Exercise):
 class Binary(Exercise):
     """The coin, from logits."""
 
-    points, minutes, difficulty, importance = 3, 10, 2, 4
+    points, minutes, difficulty, importance = 3, 8, 2, 4
     forbidden = (
         "torch.nn.functional.binary_cross_entropy_with_logits",
         "torch.nn.functional.binary_cross_entropy",

@@ -16,14 +16,14 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import DERIVATIVES
+from .shared import DERIVATIVES, finite, number
 
 
 @exercise("losses.chunked")
 class Chunked(Exercise):
     """Never build the logits."""
 
-    points, minutes, difficulty, importance = 5, 18, 4, 4
+    points, minutes, difficulty, importance = 5, 12, 4, 4
     forbidden = (
         "torch.nn.functional.cross_entropy",
         "roofline.losses.cross_entropy",
@@ -46,6 +46,7 @@ class Chunked(Exercise):
             "even": call(answer, *(t[:32] if t.shape[0] == 37 else t for t in small), chunk=8),
             "uneven": call(answer, *small, chunk=8),
             "large": call(answer, *large, chunk=16, count=True),
+            "far": call(answer, 1000 * small[0], *small[1:], chunk=8),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
@@ -70,34 +71,61 @@ class Chunked(Exercise):
                 (-even_slope, "the sign: probabilities minus truth"),
             ],
         )
-        value = compare(
+        value = number(
             "loss", 1, outputs["even"][0], even_loss, [(32 * even_loss, "the mean is asked")]
         )
         last = compare(
             "n that is no multiple of the chunk",
             1,
             outputs["uneven"],
-            [loss, slope],
+            [float(loss), slope],
             [
-                ([mean_of_means, total], "a mean of means weighs the short last piece too much"),
-                ([mean_of_means, slope], "a mean of means weighs the short last piece too much"),
-                (list(whole), "the last rows are missing: a piece may be shorter than the chunk"),
+                (
+                    [float(mean_of_means), total],
+                    "a mean of means weighs the short last piece too much",
+                ),
+                (
+                    [float(mean_of_means), slope],
+                    "a mean of means weighs the short last piece too much",
+                ),
+                (
+                    [float(whole[0]), whole[1]],
+                    "the last rows are missing: a piece may be shorter than the chunk",
+                ),
             ],
         )
-        return [value, gradient, last, self._largest(outputs, [value, gradient], large, wide)]
+        far = finite(
+            "logits in the thousands",
+            0.5,
+            outputs["far"],
+            [
+                float(v) if v.dim() == 0 else v
+                for v in self.reference(1000 * hidden, weight, labels)
+            ],
+            "start from logarithms of probabilities, with the largest logit subtracted",
+        )
+        return [value, gradient, last, far, self._largest(outputs, [value, gradient], large, wide)]
 
     def _largest(
         self, outputs: Any, before: list[Item], large: torch.Tensor, wide: torch.Tensor
     ) -> Item:
-        name = "never holds more than a piece"
-        if any(item.lost for item in before):
-            return Item(name, 2, 0.0, "counted once loss and gradient are right")
+        """Counted: nothing as large as an eighth of the logits, nor half of them in pieces."""
+        name, made = "never holds more than a piece", outputs["large"]
+        if any(item.lost for item in before) or not made.ok:
+            return Item(name, 1.5, 0.0, "counted once loss and gradient are right")
         whole = 4 * len(large) * len(wide)
-        item = at_most(name, 2, outputs["large"], whole // 4, "bytes at once", "largest_allocation")
-        if item.lost and outputs["large"].ok:
+        if made.counts["flops"] < 2 * len(large) * wide.numel():
+            hint = "only torch operations are counted: do the products with torch"
+            return Item(name, 1.5, 0.0, "the products were not seen", hint)
+        largest = at_most(name, 1.5, made, whole // 8, "bytes at once", "largest_allocation")
+        peak = at_most(name, 1.5, made, whole // 2, "bytes alive together", "peak_bytes")
+        if largest.lost:
             hint = "a tensor of about n × k entries was built: work on rows[start : start + chunk]"
-            return Item(name, 2, 0.0, item.message, hint)
-        return item
+            return Item(name, 1.5, 0.0, largest.message, hint)
+        if peak.lost:
+            hint = "the pieces are kept: take from each what you need, and forget it"
+            return Item(name, 1.5, 0.0, peak.message, hint)
+        return largest
 
     @staticmethod
     def reference(

@@ -15,7 +15,7 @@ from .shared import column, integers, over
 class Product(Exercise):
     """The cost of a product."""
 
-    points, minutes, difficulty, importance = 3, 8, 1, 5
+    points, minutes, difficulty, importance = 3, 5, 1, 5
 
     def cases(self, seed: int) -> Any:
         n, k, m = integers(seed, 2, 300, 3)
@@ -92,7 +92,7 @@ class Product(Exercise):
 class Chain(Exercise):
     """The same result for less."""
 
-    points, minutes, difficulty, importance = 3, 8, 2, 4
+    points, minutes, difficulty, importance = 3, 5, 2, 4
     forbidden = ("torch.linalg.multi_dot", "torch.chain_matmul")
 
     def cases(self, seed: int) -> Any:

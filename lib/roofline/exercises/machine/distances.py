@@ -13,7 +13,7 @@ from roofline.grading import Exercise, Item, at_most, call, compare, exercise, g
 class Distances(Exercise):
     """Turn bytes into FLOPs."""
 
-    points, minutes, difficulty, importance = 4, 15, 4, 4
+    points, minutes, difficulty, importance = 4, 12, 4, 4
     forbidden = ("torch.cdist", "torch.nn.functional.pairwise_distance")
 
     def cases(self, seed: int) -> Any:

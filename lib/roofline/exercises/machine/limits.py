@@ -16,7 +16,7 @@ from .shared import column, integers, over
 class Roof(Exercise):
     """Under the roof."""
 
-    points, minutes, difficulty, importance = 3, 8, 2, 5
+    points, minutes, difficulty, importance = 3, 6, 2, 5
 
     def cases(self, seed: int) -> Any:
         work = torch.rand(2, generator=generator(seed), dtype=torch.float64)
@@ -85,7 +85,7 @@ class Roof(Exercise):
 class RidgeBatch(Exercise):
     """How large a batch."""
 
-    points, minutes, difficulty, importance = 3, 12, 3, 4
+    points, minutes, difficulty, importance = 3, 10, 3, 4
 
     def cases(self, seed: int) -> Any:
         inputs, outputs, times = integers(seed, 900, 5000, 3)

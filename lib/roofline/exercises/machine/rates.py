@@ -15,7 +15,7 @@ from .shared import column, over
 class Program(Exercise):
     """The time of a program."""
 
-    points, minutes, difficulty, importance = 3, 10, 3, 4
+    points, minutes, difficulty, importance = 3, 8, 3, 4
     machine = 5e10, 1e10, 2e-6  # FLOP/s, bytes/s, seconds
 
     def cases(self, seed: int) -> Any:
@@ -82,7 +82,7 @@ class Program(Exercise):
 class Tokens(Exercise):
     """Tokens per second."""
 
-    points, minutes, difficulty, importance = 3, 10, 3, 5
+    points, minutes, difficulty, importance = 3, 8, 3, 5
 
     def cases(self, seed: int) -> Any:
         parameters = 1e9 * float(1 + 6 * torch.rand(1, generator=generator(seed)))

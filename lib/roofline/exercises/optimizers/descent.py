@@ -22,7 +22,7 @@ from roofline.grading import (
 class Rates(Exercise):
     """The best rate of a bowl."""
 
-    points, minutes, difficulty, importance = 3, 10, 1, 3
+    points, minutes, difficulty, importance = 3, 8, 1, 3
 
     def cases(self, seed: int) -> Any:
         drawn = 0.1 + 20 * torch.rand(5, generator=generator(seed), dtype=torch.float64)
@@ -70,7 +70,7 @@ def _parts(outputs: list[Call], index: int) -> Any:
 class Momentum(Exercise):
     """Momentum."""
 
-    points, minutes, difficulty, importance = 3, 8, 1, 5
+    points, minutes, difficulty, importance = 3, 6, 1, 5
     forbidden = ("torch.optim.SGD", "roofline.optim.SGD")
     rate, beta = 0.05, 0.8
 
@@ -136,7 +136,7 @@ class Momentum(Exercise):
 class Clip(Exercise):
     """Clipping."""
 
-    points, minutes, difficulty, importance = 3, 8, 2, 4
+    points, minutes, difficulty, importance = 3, 6, 2, 4
     forbidden = (
         "torch.nn.utils.clip_grad_norm_",
         "roofline.optim.clip_grad_norm_",
