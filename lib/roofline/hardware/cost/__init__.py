@@ -4,7 +4,8 @@ Start with a description, :class:`Transformer`, :class:`CNN` or :class:`RNN`, an
 
 - :mod:`.parameters` how many numbers it learns, :mod:`.convolution` in which layer of a CNN;
 - :mod:`.flops` what a step computes, and how well a machine was used (MFU, HFU);
-- :mod:`.memory` what it holds: state, activations, cache, quantised weights;
+- :mod:`.memory` what it holds: state, activations, cache, quantised weights; :mod:`.convolution`
+  and :mod:`.recurrent` have the activations of the others;
 - :mod:`.communication` what devices send each other, and how long a pipeline stands still;
 - :mod:`.rates` how fast: roofline, decode and prefill, days, checkpoints;
 - :mod:`.money` energy, carbon, price; :mod:`.scaling` how large a model a budget is best spent on.
@@ -20,6 +21,7 @@ from roofline.hardware.cost import (
     money,
     parameters,
     rates,
+    recurrent,
     scaling,
 )
 from roofline.hardware.cost.model import CNN, RNN, Conv, Dense, Model, Pool, Residual, Transformer
@@ -40,5 +42,6 @@ __all__ = [
     "money",
     "parameters",
     "rates",
+    "recurrent",
     "scaling",
 ]

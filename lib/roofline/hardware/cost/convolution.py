@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from roofline.hardware.cost.checks import whole
 from roofline.hardware.cost.model import CNN, Conv, Dense, Layer, Pool, Residual
 
 Shape = tuple[int, ...]  # (channels, height, width), or (width,) behind a dense layer
@@ -98,3 +99,39 @@ def _side(side: int, kernel: int, layer: Conv | Pool, name: str) -> int:
             f"give larger images, a smaller kernel, or padding"
         )
     return out
+
+
+def convolutional_activations(model: CNN, batch: int = 1, element_bytes: int = 4) -> int:
+    """Bytes that a CNN keeps for backward, a ReLU behind every convolution and dense layer.
+
+    Counted as PyTorch keeps them: the image; what comes out of each ReLU, which the next layer
+    reads; a norm's input; what comes out of a pool and, of its largest values, the places in 8
+    bytes each. No ReLU behind the last layer and inside a sum: there it stands behind the sum.
+    """
+    images = whole("batch", batch, most=10**9)
+    size = whole("element_bytes", element_bytes, most=8)
+    shape: Shape = (model.channels, model.height, model.width)
+    total = prod(shape) * size
+    for number, layer in enumerate(model.layers, 1):
+        last = number == len(model.layers)
+        kept, shape = _kept(layer, shape, size, relu=not last)
+        total += kept
+    return images * total
+
+
+def _kept(layer: Layer, shape: Shape, size: int, relu: bool) -> tuple[int, Shape]:
+    """Bytes that one layer adds to those of its input, and what comes out."""
+    if isinstance(layer, Residual):
+        total = 0
+        for path in (layer.shortcut, layer.body):
+            end = shape
+            for number, part in enumerate(path, 1):
+                inside = number < len(path)
+                kept, end = _kept(part, end, size, relu=inside)
+                total += kept
+        return total + prod(end) * size * relu, end
+    out = next(_cost(layer, shape, "")).output
+    if isinstance(layer, Pool):
+        return prod(out) * (size + (8 if layer.size else 0)), out
+    norm = isinstance(layer, Conv) and layer.norm
+    return prod(out) * size * (relu + norm), out

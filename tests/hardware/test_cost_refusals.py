@@ -1,0 +1,66 @@
+"""What can't be is one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from roofline.hardware.cost import (
+    CNN,
+    RNN,
+    Conv,
+    Dense,
+    Residual,
+    Transformer,
+    communication,
+    flops,
+    memory,
+    money,
+    parameters,
+    rates,
+)
+from roofline.hardware.cost.convolution import layers_of
+
+IMPOSSIBLE: dict[str, Callable[[], Any]] = {
+    "heads don't divide": lambda: Transformer(2, 100, 3, 50, 8),
+    "layers is 0; give a whole number from 1": lambda: Transformer(0, 64, 4, 50, 8),
+    "layers is -3": lambda: Transformer(-3, 64, 4, 50, 8),
+    "hidden is 0": lambda: Transformer(2, 0, 4, 50, 8),
+    "kv_heads is 0": lambda: Transformer(2, 64, 4, 50, 8, kv_heads=0),
+    "3 key-value heads": lambda: Transformer(2, 64, 4, 50, 8, kv_heads=3),
+    "vocabulary is a number of over 24 digits": lambda: Transformer(2, 64, 4, 10**30, 8),
+    "sequence is 2.5": lambda: Transformer(2, 64, 4, 50, 2.5),  # type: ignore[arg-type]
+    "layers is True": lambda: Transformer(True, 64, 4, 50, 8),
+    "9 of 8 experts": lambda: Transformer(2, 64, 4, 50, 8, experts=8, experts_per_token=9),
+    "positions is 'magic'": lambda: Transformer(2, 64, 4, 50, 8, positions="magic"),
+    "kind is 'mgu'": lambda: RNN("mgu", 2, 3),
+    "directions is 3": lambda: RNN("lstm", 2, 3, directions=3),
+    "lays 5×5 over 3": lambda: layers_of(CNN(1, 3, 3, (Conv(2, 5),))),
+    "2 groups don't divide 3": lambda: layers_of(CNN(3, 8, 8, (Conv(4, 3, groups=2),))),
+    "wants an image": lambda: layers_of(CNN(3, 8, 8, (Dense(4), Conv(4, 3)))),
+    "shortcut": lambda: layers_of(CNN(3, 8, 8, (Residual((Conv(4, 1),)),))),
+    "no layers": lambda: CNN(3, 8, 8, ()),
+    "stage is 4": lambda: memory.zero(memory.training_state(1), 4, 2),
+    "optimizer is 'lion'": lambda: memory.training_state(1, "lion"),
+    "parameters is -1": lambda: flops.training_flops(-1, 5),
+    "tokens is nan": lambda: flops.training_flops(1, math.nan),
+    "tokens is beyond all measure": lambda: flops.training_flops(1, math.inf),
+    "beyond all measure": lambda: flops.training_flops(10**400, 1),
+    "recompute is 'some'": lambda: flops.step_flops(Transformer(2, 64, 4, 50, 8), recompute="some"),
+    "pue is 0.5": lambda: money.energy_kwh(1, 1, 0.5),
+    "bandwidth is 0": lambda: rates.decode_rate(1, 0),
+    "utilisation is 1.5": lambda: rates.prefill_rate(1, 1, 1.5),
+    "devices is 0": lambda: communication.bus_factor(0),
+    "rank is 9": lambda: parameters.lora_parameters(8, 100, 9, 1),
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_the_impossible_is_one_line(what: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        IMPOSSIBLE[what]()
+    message = str(caught.value)
+    assert what in message
+    assert "\n" not in message and len(message) < 160
