@@ -56,11 +56,13 @@ def test_what_is_written_below_python_is_caught(capfd: pytest.CaptureFixture) ->
     with capture(descriptors=True) as written:
         os.write(2, b"descriptor ")
         subprocess.run([sys.executable, "-c", "import os; os.write(1, b'child ')"], check=True)
-        libc = ctypes.CDLL(None)
-        libc.puts(b"from C")
-        libc.fflush(None)
+        if sys.platform != "win32":  # whose many C libraries have a buffer each
+            libc = ctypes.CDLL(None)
+            libc.puts(b"from C")
+            libc.fflush(None)
     print("after")
-    assert written.printed.split() == ["descriptor", "child", "from", "C"]
+    assert written.printed.split()[:2] == ["descriptor", "child"]
+    assert sys.platform == "win32" or written.printed.split()[2:] == ["from", "C"]
     assert capfd.readouterr().out.split() == ["before", "after"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,18 @@ from roofline.grading import (
     Exercise,
     UnknownExercise,
     chapters,
+    check,
     exercise,
     exercises,
     find,
     generator,
+    progress,
+    sealed,
 )
+from roofline.grading.records import done
 from roofline.grading.registry import case_seed, chapter_of
+
+EXERCISES = Path(__file__).parent / "exercises"
 
 PRIVATE = """
 from roofline.grading import Exercise, exercise
@@ -63,8 +70,8 @@ def test_private_exercises_come_from_an_overlay(
         folder = tmp_path / number
         folder.mkdir()
         (folder / "overlaid.py").write_text(PRIVATE.format(chapter="overlaid", name=number))
-    monkeypatch.setenv("ROOFLINE_EXERCISES", f"{tmp_path / 'one'}:{tmp_path / 'two'}")
-    monkeypatch.setattr("os.pathsep", ":")
+    folders = [str(tmp_path / number) for number in ("one", "two")]
+    monkeypatch.setenv("ROOFLINE_EXERCISES", os.pathsep.join(folders))
     assert {e.id for e in exercises("overlaid")} == {"overlaid.one", "overlaid.two"}
     assert find("overlaid.one").points == 7
 
@@ -75,6 +82,27 @@ def test_a_broken_module_says_so_each_time(tmp_path: Path, monkeypatch: pytest.M
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             find("shattered.one")
+
+
+def test_another_chapters_trouble_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "shattered.py").write_text("1 / 0")
+    monkeypatch.setenv("ROOFLINE_EXERCISES", f"{tmp_path}{os.pathsep}{EXERCISES}")
+    with pytest.raises(UnknownExercise):
+        find("drill.liner")
+    rows, notes = done()
+    assert rows["shattered"] == [] and len(rows["drill"]) == 3
+    assert (
+        "the exercises of shattered can't be loaded: ZeroDivisionError: division by zero" in notes
+    )
+    for function in (check, sealed):
+        assert function("shattered.one", lambda: 1) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("shattered.one can't be loaded, which is not your doing: ZeroDiv")
+        assert out.count("\n") == 1
+    progress("shattered")
+    assert "can't be loaded" in capsys.readouterr().out
 
 
 def test_names() -> None:

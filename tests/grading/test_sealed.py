@@ -229,7 +229,7 @@ def test_the_judge_refuses_what_is_no_outcome() -> None:
 
 
 def test_outputs_of_the_wrong_form_earn_nothing_and_break_nothing() -> None:
-    for outputs in (None, [], "text", {"result": 3}, torch.ones(3)):
+    for outputs in (None, [], "text", {"result": 3}, 3.0):
         message = pack("drill.linear", Outcome(outputs))
         answer = judge_message("drill.linear", message, 3)
         assert answer["result"]["earned"] == 0

@@ -46,14 +46,17 @@ def grade(exercise: str, answer: Any, seed: int) -> Result:
     """Probe and judge in this process, and show nothing."""
     try:
         found = find(exercise)
-    except UnknownExercise as error:
-        return unknown(error)
+    except Exception as error:
+        return not_found(exercise, error)
     return judged(found, probed(found, answer, seed)[1], seed)
 
 
-def unknown(error: UnknownExercise) -> Result:
-    """The result of a check of an exercise that there isn't."""
-    return Result("", 0.0, attempted=False, problem=str(error))
+def not_found(exercise: str, error: Exception) -> Result:
+    """The result of a check of an exercise that there isn't, or whose chapter can't be loaded."""
+    text = str(error)
+    if not isinstance(error, UnknownExercise):
+        text = f"{exercise} can't be loaded, which is not your doing: {message_of(error)}"
+    return Result("", 0.0, attempted=False, broken=True, problem=text)
 
 
 def show_result(result: Result) -> Score:

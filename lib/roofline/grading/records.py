@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from roofline.grading.learner import message_of
 from roofline.grading.registry import Exercise, chapters, exercises
 from roofline.grading.result import Result
 
@@ -119,8 +120,8 @@ def record(result: Result) -> None:
         result.notes.append(problem)
 
 
-def done(chapter: str | None = None) -> tuple[dict[str, list[Done]], int]:
-    """For each chapter, or one, what was done; and the number of damaged lines of the file."""
+def done(chapter: str | None = None) -> tuple[dict[str, list[Done]], list[str]]:
+    """For each chapter, or one, what was done about its exercises; and what is to be said of it."""
     found, damaged = entries()
     kept: dict[str, list[tuple[float, str]]] = {}
     for entry in found:
@@ -140,5 +141,12 @@ def done(chapter: str | None = None) -> tuple[dict[str, list[Done]], int]:
         best = min(max(earned for earned, _ in tries), exercise.points)
         return Done(exercise, best, len(tries), tries[-1][1])
 
-    names = chapters() if chapter is None else [chapter]
-    return {name: [one(e) for e in exercises(name)] for name in names}, damaged
+    rows: dict[str, list[Done]] = {}
+    notes = [f"{damaged} damaged lines of your progress file were passed over"] if damaged else []
+    for name in chapters() if chapter is None else [chapter]:
+        try:
+            rows[name] = [one(e) for e in exercises(name)]
+        except Exception as error:  # whatever importing a chapter's exercises may raise
+            rows[name] = []
+            notes.append(f"the exercises of {name} can't be loaded: {message_of(error)}")
+    return rows, notes

@@ -18,6 +18,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -195,7 +196,8 @@ def _near(name: str) -> str:
     """'; did you mean ...' over every exercise there is, or the chapters there are."""
     known = chapters()
     for chapter in known:
-        _load(chapter)
+        with suppress(Exception):  # another chapter's trouble is not this one's
+            _load(chapter)
     near = difflib.get_close_matches(name, _registered, n=3, cutoff=0.7)
     if near:
         return f"; did you mean {' or '.join(near)}?"

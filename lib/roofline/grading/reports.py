@@ -13,16 +13,16 @@ from roofline.grading.table import number
 
 def progress(chapter: str) -> None:
     """Show the exercises of a chapter (``"02_backprop"``) and what is done, offline."""
-    found, damaged = done(chapter_of(chapter))
+    found, notes = done(chapter_of(chapter))
     rows = found[chapter_of(chapter)]
-    if not rows:
+    if not rows and not notes:
         show(
             f"{chapter} has no exercises yet.",
             f"<div>{html.escape(chapter)} has no exercises yet.</div>",
         )
         return
     lines, cells = [], []
-    width = max(len(row.exercise.title) for row in rows)
+    width = max((len(row.exercise.title) for row in rows), default=0)
     for row in rows:
         points = f"{number(row.best)} of {number(row.exercise.points)} points"
         sign, word = state(row)
@@ -33,7 +33,6 @@ def progress(chapter: str) -> None:
     minutes = sum(row.exercise.minutes for row in rows)
     finished = sum(row.best == row.exercise.points for row in rows)
     head = f"{finished} of {len(rows)} exercises done, {best} of {possible} points"
-    notes = [f"{damaged} damaged lines of your progress file were passed over"] if damaged else []
     text = "\n".join([head, *lines, *(f"  note: {note}" for note in notes)])
     cell = "padding:.15em .7em;text-align:left;background:transparent;color:inherit"
     body = "".join(
@@ -42,7 +41,7 @@ def progress(chapter: str) -> None:
         + "</tr>"
         for row in cells
     )
-    extra = "".join(f"<div>note: {note}</div>" for note in notes)
+    extra = "".join(f"<div>note: {html.escape(note)}</div>" for note in notes)
     markup = (
         f'<div class="roofline-progress"><strong>{head}</strong> ({minutes} minutes in all)'
         '<table style="border-collapse:collapse;margin:.3em 0;color:inherit;font:inherit">'
@@ -60,7 +59,7 @@ def state(row: Done) -> tuple[str, str]:
     return ("◐", "in part") if row.best else ("✗", "tried")
 
 
-def as_dict(found: dict[str, list[Done]], damaged: int) -> dict[str, Any]:
+def as_dict(found: dict[str, list[Done]], notes: list[str]) -> dict[str, Any]:
     """Plain data, for JSON."""
     return {
         "chapters": {
@@ -77,11 +76,11 @@ def as_dict(found: dict[str, list[Done]], damaged: int) -> dict[str, Any]:
             ]
             for chapter, rows in found.items()
         },
-        "damaged_lines": damaged,
+        "notes": notes,
     }
 
 
-def print_table(found: dict[str, list[Done]], damaged: int) -> None:
+def print_table(found: dict[str, list[Done]], notes: list[str]) -> None:
     """Print what was done in all chapters, one line for each exercise."""
     from rich.console import Console
     from rich.table import Table
@@ -100,5 +99,5 @@ def print_table(found: dict[str, list[Done]], damaged: int) -> None:
     every = [row for rows in found.values() for row in rows]
     best, possible = sum(r.best for r in every), sum(r.exercise.points for r in every)
     console.print(f"{number(best)} of {number(possible)} points")
-    if damaged:
-        console.print(f"note: {damaged} damaged lines of the progress file were passed over")
+    for note in notes:
+        console.print(f"note: {note}", markup=False)

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from roofline.grading.capture import capture
-from roofline.grading.checking import judged, probed, show_result, unknown
-from roofline.grading.registry import Exercise, Item, UnknownExercise, case_seed, find
+from roofline.grading.checking import judged, not_found, probed, show_result
+from roofline.grading.registry import Exercise, Item, case_seed, find
 from roofline.grading.result import Result, Score
 
 SEED, OUTBOX = "ROOFLINE_SEED", "ROOFLINE_OUTBOX"
@@ -77,8 +77,8 @@ def about_cases(word: str) -> str:
 def _sealed(name: str, answer: Any) -> Result:
     try:
         exercise = find(name)
-    except UnknownExercise as error:
-        return unknown(error)
+    except Exception as error:
+        return not_found(name, error)
     word = secret()
     seed = case_seed(word, exercise.id)
     message, outcome = probed(exercise, answer, seed)
