@@ -13,7 +13,7 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 80 | Python, the matrix product | under 1 GB | any CPU; a GPU is used if you have one |
+# | 85 | Python, the matrix product | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # Deep learning is a few kinds of arithmetic on large arrays. How fast it runs is decided by three
 # numbers of your machine: how much arithmetic it does in a second, how many bytes it moves in a second,

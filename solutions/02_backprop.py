@@ -13,7 +13,7 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 80 | Python, the matrix product, what a derivative is | under 1 GB | any CPU; a GPU is used if you have one |
+# | 90 | Python, the matrix product, what a derivative is | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A network learns by asking of every parameter: if you were a little larger, how would the loss
 # change? Backprop answers for all parameters at once. You will build it, find its bugs with a
@@ -60,7 +60,7 @@ progress("02_backprop")
 # 7. **repeat** from step 3 with the next batch.
 #
 # Step 5 is the subject of this chapter. The others are a few lines each. Here are the first four,
-# on Fashion-MNIST: grey pictures of clothes, 28 by 28 pixels, ten classes
+# on a fifth of Fashion-MNIST: grey pictures of clothes, 28 by 28 pixels, ten classes
 # ([Xiao et al. 2017](https://arxiv.org/abs/1708.07747)).
 
 # %% name="data" tags=["nbval-check-output"]
@@ -89,14 +89,18 @@ plt.show()
 # averaged over the batch. Chapter 3 derives it; here it is the last function of a chain.
 #
 # A network that knows nothing gives each of ten classes a probability of about a tenth. So the
-# first loss should come out near $\ln 10$, a little above it because the random logits differ.
+# first loss should come out near $\ln 10$, a little above it because the random logits differ. Losses
+# in natural logarithms are counted in nats.
 
 # %% name="forward"
 where = device()
 
 
 def initialise(widths, seed=0):
-    """He initialisation: weights with variance 2 / inputs, biases at zero (1502.01852, eq. 10)."""
+    """Weights of variance 2 / inputs keep signals of one size from layer to layer; biases are 0.
+
+    He et al., 1502.01852, equation 10.
+    """
     generator = torch.Generator().manual_seed(seed)
     parameters = []
     for inputs, outputs in itertools.pairwise(widths):
@@ -161,17 +165,18 @@ print(f"The gradient that passes through it: {4 * entries / 1e3:.1f} kB.")
 # ### Exercise: a pullback that remembers its result
 #
 # $\sigma(x) = 1 / (1 + e^{-x})$ squashes any number into $(0, 1)$. Write it with its pullback.
-# `x` is a plain `torch.Tensor` of any shape; `torch.exp` and `torch.sigmoid` are fine to use. The
-# pullback returns a tuple with one tensor.
+# `x` is a plain `torch.Tensor` of any shape; `torch.exp` and `torch.sigmoid` are fine to use, PyTorch's
+# own derivatives aren't. The pullback returns a tuple with one tensor.
 #
 # The derivative can be written with $x$ or with the result alone. Choose the result: in a network
-# the next operation often holds it anyway, so remembering it costs nothing extra.
+# the next operation often holds it anyway, so remembering it costs nothing extra. What your pullback
+# holds is looked at.
 #
 # <details><summary>My gradient is right for a gradient of ones and wrong otherwise</summary>
 # A pullback multiplies the gradient that arrives by the derivative. Yours may return the
 # derivative alone.
 # </details>
-# <details><summary>The check says that I remember two tensors</summary>
+# <details><summary>The check says that I hold more than the result</summary>
 # A function captures every outer variable that its body mentions. If the body mentions
 # <code>x</code>, then <code>x</code> stays in memory.
 # </details>
@@ -201,7 +206,7 @@ check("backprop.sigmoid", sigmoid)
 # the case to watch: one $b_j$ is used by every row of the batch, and a value that is used many
 # times collects the sum of its gradients.
 #
-# Your forward and your pullback are counted. A matrix product of $(n, k)$ and $(k, m)$ costs
+# Write the products yourself, without `torch.nn.functional.linear`. Your pullback is counted. A matrix product of $(n, k)$ and $(k, m)$ costs
 # $2nkm$ FLOPs, a multiplication and an addition for each term. The pullback should cost no more
 # than two such products and never build a tensor with $n \cdot d_\text{in} \cdot d_\text{out}$
 # entries.
@@ -331,8 +336,9 @@ check("backprop.numerical_gradient", numerical_gradient)
 # gradient descent, $p \leftarrow p - \text{rate} \cdot \partial L / \partial p$. Afterwards no
 # parameter holds a gradient. Return the losses as Python floats.
 #
-# Why floats? A loss that is still a `Tensor` holds its tape, and the tape holds every activation of
-# its batch. A list of such losses is one of the commonest memory leaks in deep learning.
+# Why floats? A loss that is still a `Tensor` holds its tape. Where no backward walk has emptied it, as
+# in an evaluation, that tape holds every intermediate result of its batch. A list of such losses is one
+# of the commonest memory leaks in deep learning.
 #
 # <details><summary>The loss falls, then explodes</summary>
 # Print the norm of one gradient for three batches. Does it grow although nothing else changes?
@@ -460,7 +466,7 @@ for node in reversed(nodes):
 # belongs to the loss and starts with the gradient `grad`. Each node has
 #
 # - `node.pullback`: a function from the node's gradient to a tuple of gradients, one for each
-#   parent; `None` for a leaf;
+#   parent; `None` for a leaf, the node of a parameter;
 # - `node.parents`: as many nodes, `None` where an argument is plain data;
 # - `node.grad`: the slot, `None` until something arrives.
 #
@@ -553,8 +559,9 @@ ratio = clock["backprop.both"].median / clock["backprop.forward"].median - 1
 print(f"by the clock, one hidden layer: {ratio:.2f} ({clock['backprop.both'].label})")
 
 # %% [markdown] name="memory"
-# The clock needn't agree with the count. FLOPs say how much arithmetic there is; whether the
-# arithmetic is what you wait for is another question, and chapter 1 gives you the instrument for it.
+# The clock needn't agree with the count, and on a busy machine it agrees with nothing: the label says
+# so. FLOPs say how much arithmetic there is. Whether the arithmetic is what you wait for is another
+# question, and chapter 1 has the instrument for it.
 #
 # ## What backward remembers
 #
@@ -717,7 +724,9 @@ for name, trained in (
     )
 
 # %% [markdown] name="summary"
-# What counts is not how many parameters you train but how far back the gradient must travel.
+# Training one bias keeps nearly as much as training everything: what is gone is the pictures, which only
+# the first layer's weights needed. What counts is not how many parameters you train but how far back the
+# gradient must travel.
 # Methods that train small adapters beside frozen weights save gradients and optimizer state.
 # They save few activations, unless the layers that they train sit near the end.
 #

@@ -13,7 +13,7 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 85 | chapter 2; logarithms; mean and variance | under 1 GB | any CPU; a GPU is used if you have one |
+# | 90 | chapter 2; logarithms; mean and variance | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A network does exactly what its loss asks for. Ask with the wrong formula and it learns something
 # else, or slower, or nothing, and no error message tells you. In this chapter you derive the two
@@ -76,7 +76,7 @@ progress("03_losses")
 
 # %% solution="losses.gaussian"
 def gaussian(mean, sigma, y):
-    """Mean negative log-likelihood of y, (n,), under Gaussians (mean, sigma); no dimensions."""
+    """Mean negative log-likelihood of y, (n,), under Gaussians (mean, sigma): one number."""
     ### BEGIN SOLUTION
     sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
     return (torch.log(sigma) + 0.5 * math.log(2 * math.pi) + 0.5 * ((y - mean) / sigma) ** 2).mean()
@@ -118,7 +118,7 @@ def categorical(p, y):
     return -(y * p.log()).sum(-1)
 
 
-def sure_of(k, p=0.9):
+def sure_of(k, p=0.99):
     """Probabilities: p for class k; the rest to class 0, or spread evenly if k is 0."""
     rest = torch.full((10,), (1 - p) / 9) if k == 0 else (1 - p) * torch.eye(10)[0]
     return torch.where(torch.arange(10) == k, torch.tensor(p), rest.clamp(min=1e-6))
@@ -146,7 +146,8 @@ for formula in (printed, coins, categorical):
 # $\log(1-p)$ is $-\infty$ and the first confident mistake ends the training.
 #
 # Put $\sigma$ into the formula and simplify until no logarithm can see a zero and no exponential a
-# large number. `y` holds numbers from 0 to 1. Return one loss for each entry.
+# large number. `y` holds numbers from 0 to 1. Return one loss for each entry. PyTorch's ready-made losses,
+# `softplus` and `logsigmoid` are what you are building, so they don't count.
 #
 # <details><summary>Right for small logits, inf or nan for large ones</summary>
 # $\log(1+e^x)$ overflows for large $x$, $\log(1+e^{-x})$ for large $-x$. How do the two differ, and
@@ -189,7 +190,7 @@ for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
 
 # %% [markdown] name="formats-after"
 # float16 gives up at a logit of about 11, which a trained network passes easily. bfloat16 has
-# float32's range, so it doesn't overflow, but near 12 its neighbours are so far apart that a loss of
+# float32's range, so it overflows no earlier, but near 12 its neighbours are so far apart that a loss of
 # a few hundredths of a nat vanishes. Hence two rules: subtract the largest logit first, and compute
 # losses in float32 even where the network runs in 16 bits.
 
@@ -198,7 +199,8 @@ for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
 #
 # With $m = \max_j z_j$, $\log\sum_j e^{z_j} = m + \log\sum_j e^{z_j - m}$. Every exponent is now at
 # most 0. Two corners need care. A logit of $-\infty$ is how masks say "impossible", and must count
-# as nothing. A row in which everything is impossible has a log-sum-exp of $-\infty$, not NaN.
+# as nothing. A row in which everything is impossible has a log-sum-exp of $-\infty$, not NaN. PyTorch has
+# `logsumexp`, `logaddexp` and `logcumsumexp`: do without them here.
 #
 # <details><summary>nan for a row of −inf</summary>
 # $-\infty - (-\infty)$ is NaN. Subtract something finite in that case.
@@ -359,9 +361,10 @@ for name, curve in curves.items():
     print(f"{name}: {curve[-1]:.3f} after {len(curve)} epochs")
 
 # %% [markdown] name="compare-after"
-# Read the three numbers before you believe a slogan. At one rate, squared error looks hopeless. At
-# its own rate it does well on this easy task. What remains of the argument is the picture above:
-# cross-entropy is the one that still moves when the network is sure and wrong.
+# Read the three numbers before you believe a slogan. At cross-entropy's rate, squared error looks
+# hopeless. At a rate of its own it keeps up on this easy task, and may even end ahead. What remains of
+# the argument is the picture above: cross-entropy is the one that still moves when the network is sure
+# and wrong.
 
 # %% [markdown] exercise="losses.balanced"
 # ### Exercise: when one class is rare
@@ -417,6 +420,8 @@ for name, weight in (("plain", None), ("weighted", balance)):
     print(f"{name:<9} finds {recall:5.1%} of the shirts; accuracy over all classes {overall:.3f}")
 
 # %% [markdown] exercise="losses.calibration"
+# Accuracy over all classes hid how many shirts were lost. Whenever one class is rare, look at it alone.
+#
 # ### Exercise: does 90 percent mean 90 percent?
 #
 # A model is calibrated if, among the pictures to which it gives a confidence of 0.9, nine in ten
@@ -449,6 +454,13 @@ def calibration(probabilities, labels, bins=10):
 
 # %% check="losses.calibration"
 check("losses.calibration", calibration)
+
+
+# %% [markdown] name="smoothing-before"
+# Is a network that was trained on cross-entropy calibrated? Train it for long enough to be sure of itself,
+# and compare with **label smoothing**, which asks for $1-\varepsilon$ instead of 1 for the right class and
+# shares $\varepsilon$ among all ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)). AdamW, which
+# chapter 4 explains, does the updates.
 
 
 # %% name="smoothing"
@@ -492,10 +504,9 @@ axis.legend()
 plt.show()
 
 # %% [markdown] name="smoothing-after"
-# Below the diagonal the network is surer than it should be, above it less sure. Label smoothing asks
-# for $1-\varepsilon$ instead of 1 for the right class
-# ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)), which caps the logits. It is a knob, not a
-# cure: too much of it turns a boaster into a doubter, and the calibration error grows again.
+# Below the diagonal the network is surer than it should be, above it less sure. Smoothing caps the
+# logits. It is a knob, not a cure: too much of it turns a boaster into a doubter, and the calibration error
+# grows again.
 #
 # ## The largest tensor of a small language model
 #
@@ -534,6 +545,9 @@ for name, loss in (("composed", composed), ("fused", lambda z: losses.cross_entr
     )
 
 # %% [markdown] exercise="losses.chunked"
+# Both keep one tensor of that size, because softmax and logarithm share it. Fusing saves the others: the
+# composed form writes and reads another copy at every step on the way.
+#
 # ### Exercise: never build the logits
 #
 # The logits come from a linear layer, $z = h W^\top$ with $h$ of shape $(n, d)$ and $W$ of shape
@@ -615,8 +629,8 @@ for name, ours, reference in (
 #
 # > "A lower loss is a better model."
 #
-# The training without smoothing was watched above: here are its test loss and its test accuracy,
-# epoch by epoch.
+# Take the network of the epoch with the lowest test loss and double all its logits: no decision changes,
+# and the loss does. Then look at the whole training without smoothing, epoch by epoch.
 
 # %% name="picture-claim"
 test_losses = [losses.cross_entropy(z, test_labels).item() for z in history]
@@ -628,22 +642,23 @@ below.plot(range(1, len(history) + 1), accuracies, "s-", color=style.ORANGE)
 below.set(xlabel="epoch", ylabel="test accuracy")
 plt.show()
 best = min(range(len(history)), key=test_losses.__getitem__)
+doubled = losses.cross_entropy(2 * history[best], test_labels).item()
 print(
-    f"from epoch {best + 1}, the lowest loss, to epoch {len(history)}: "
-    f"loss {test_losses[-1] / test_losses[best] - 1:+.1%}, "
-    f"accuracy {100 * (accuracies[-1] - accuracies[best]):+.1f} points"
-)
-colder = losses.cross_entropy(2 * history[best], test_labels).item()
-print(
-    f"all logits of epoch {best + 1} doubled: loss {colder / test_losses[best] - 1:+.1%}, "
+    f"logits of epoch {best + 1} doubled: loss {doubled / test_losses[best] - 1:+.1%}, "
     f"accuracy {100 * (accuracy(2 * history[best]) - accuracies[best]):+.1f} points"
+)
+highest = max(range(len(history)), key=accuracies.__getitem__)
+print(f"lowest test loss in epoch {best + 1}, highest test accuracy in epoch {highest + 1}")
+print(
+    f"from epoch {best + 1} to {len(history)}: loss {test_losses[-1] / test_losses[best] - 1:+.1%}, "
+    f"accuracy {100 * (accuracies[-1] - accuracies[best]):+.1f} points"
 )
 
 # %% [markdown] name="summary"
-# The loss adds up confidence and correctness. Doubling all logits changes no decision and changes the
-# loss. Late in training a network grows surer of its mistakes, which the loss punishes without limit
-# and the accuracy doesn't see. Which of the two you care about depends on whether somebody uses the
-# probabilities. Say which, before you stop a training early.
+# The loss adds up confidence and correctness. Late in training a network grows surer of its mistakes,
+# which the loss punishes without limit and the accuracy doesn't see. The two move together for a while
+# and then part. Which of them you care about depends on whether somebody uses the probabilities. Say
+# which, before you stop a training early.
 #
 # ## Summary
 #
