@@ -59,10 +59,17 @@ In a notebook
     ``progress("02_backprop")`` shows the chapter's exercises and what is done;
     ``predict("backprop.ratio", 2.5)`` keeps a prediction and ``reconcile`` compares it later.
 
-The rest of the room, each file readable by itself: ``registry`` (what an exercise is), ``calling``
-(:func:`call`), ``verdict`` (:func:`compare` and its kin), ``checking`` (a check from end to end),
-``forbidden``, ``limit``, ``capture``, ``protocol`` (what crosses between processes), ``judge`` and
-``sealed`` (the other process), ``records`` (what is kept), ``table`` (what is shown).
+Read on: ``registry`` (what an exercise is and how it is found), ``calling`` (:func:`call`, with
+``learner``, ``limit``, ``capture``, ``surroundings`` and ``forbidden`` around the learner's code),
+``verdict`` and ``difference`` (items, and what is wrong in words), ``checking`` (a check from end to
+end), ``table`` and ``display`` (what is shown), ``protocol``, ``sealed`` and ``judge`` (what crosses
+between processes, from whom and to whom), ``records``, ``predictions`` and ``reports`` (what is
+kept), ``notebook`` (``roofline check``), ``answers`` (grading the graders). Each can be read by
+itself; none knows a chapter.
+
+Environment variables: ``ROOFLINE_HOME`` (folder of the progress file), ``ROOFLINE_EXERCISES``
+(folders of private exercises), ``ROOFLINE_SEED`` (the secret of sealed cases, or a file that holds
+it), ``ROOFLINE_OUTBOX`` (hand outputs in there instead of judging).
 """
 
 from roofline.grading.calling import Call, call
