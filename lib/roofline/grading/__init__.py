@@ -61,11 +61,11 @@ In a notebook
 
 Read on: ``registry`` (what an exercise is and how it is found), ``calling`` (:func:`call`, with
 ``learner``, ``limit``, ``capture``, ``surroundings`` and ``forbidden`` around the learner's code),
-``verdict`` and ``difference`` (items, and what is wrong in words), ``checking`` (a check from end to
-end), ``table`` and ``display`` (what is shown), ``protocol``, ``sealed`` and ``judge`` (what crosses
-between processes, from whom and to whom), ``records``, ``predictions`` and ``reports`` (what is
-kept), ``notebook`` (``roofline check``), ``answers`` (grading the graders). Each can be read by
-itself; none knows a chapter.
+``verdict`` and ``difference`` (items, and what is wrong in words), ``checking`` (a check from end
+to end), ``table`` and ``display`` (what is shown), ``protocol``, ``sealed`` and ``judge`` (what
+crosses between processes, from whom and to whom), ``records``, ``predictions`` and ``reports``
+(what is kept), ``notebook`` (``roofline check``), ``answers`` (grading the graders). Each can be
+read by itself; none knows a chapter.
 
 Environment variables: ``ROOFLINE_HOME`` (folder of the progress file), ``ROOFLINE_EXERCISES``
 (folders of private exercises), ``ROOFLINE_SEED`` (the secret of sealed cases, or a file that holds
