@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -273,3 +274,16 @@ def test_unwrapping() -> None:
 def test_an_item_is_between_nothing_and_its_points(points: float, earned: float) -> None:
     with pytest.raises(ValueError, match="item 'it'"):
         Item("it", points, earned)
+
+
+@pytest.mark.parametrize("number", ["int64", "float32", "float64"])
+def test_a_numpy_number_is_a_number(number: str) -> None:
+    made = call(lambda: getattr(np, number)(12))
+    assert compare("twelve", 1, made, 12 if number == "int64" else 12.0).earned == 1
+
+
+def test_numbers_that_differ_late_are_shown_to_differ() -> None:
+    item = compare("close", 1, 1.10231, 1.10236)
+    assert item.lost
+    came, right = item.message.split(", expected ")
+    assert came != right

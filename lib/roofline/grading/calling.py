@@ -163,6 +163,7 @@ def _call(
                 raise
             _explain(result, error, function, session)
     result.printed, result.warned = written.printed, list(written.warned)
+    result.value = values.plain_numbers(result.value)
     if result.ok and (result.value is None or result.value is Ellipsis) and is_stub(function):
         result.status, result.fault, result.value = BLANK, NOT_YET, None
     for position, name in enumerate(names):

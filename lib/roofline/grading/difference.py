@@ -136,8 +136,7 @@ def _value_difference(
     flat = int(apart.argmax())
     index = [int(i) for i in torch.unravel_index(torch.tensor(flat), got.shape)]
     at = f" at {index}" if index else ""
-    came, right = (shown_number(t.flatten()[flat].item()) for t in (a, b))
-    values = f"{came}, expected {right}"
+    values = _side_by_side(*(t.flatten()[flat].item() for t in (a, b)))
     message = f"{wrong} of {got.numel()} values differ, most{at}: {values}"
     if got.numel() == 1:
         message = values
@@ -159,7 +158,7 @@ def _pattern(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) ->
         if got.numel() > 1:
             return f"every value is {shown_number(factor)} times what it should be"
         whole = max(abs(factor), 1 / abs(factor))  # any number is some multiple of any other
-        if abs(whole - round(whole)) < 1e-4 * whole:
+        if round(whole) > 1 and abs(whole - round(whole)) < 1e-4 * whole:
             times = f"{round(whole)}" if abs(factor) > 1 else f"1/{round(whole)}"
             return f"it is {'minus ' if factor < 0 else ''}{times} times what it should be"
         return ""
@@ -195,7 +194,7 @@ def _number_difference(got: Any, expected: float, tolerance: Tolerance) -> tuple
         same = bool(_close(*pair, loose))
     if same:
         return None
-    message = f"{shown_number(value)}, expected {shown_number(expected)}"
+    message = _side_by_side(value, expected)
     if math.isnan(value) or math.isinf(value):
         return message, "look for 0/0, log(0), or exp of a large number"
     if value == 0:
@@ -213,6 +212,16 @@ def shown_number(value: float | complex) -> str:
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
         return f"{int(value):,}"
     return f"{value:.4g}"
+
+
+def _side_by_side(got: float | complex, expected: float | complex) -> str:
+    """Two numbers that differ, with as many digits as it takes to see it."""
+    pair = shown_number(got), shown_number(expected)
+    for digits in (6, 9, 12, 17):
+        if pair[0] != pair[1]:
+            break
+        pair = f"{got:.{digits}g}", f"{expected:.{digits}g}"
+    return f"{pair[0]}, expected {pair[1]}"
 
 
 def _shown(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -39,6 +40,15 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if type(value) is dict:
         return {k: mapped(v, leaf) for k, v in value.items()}
     return leaf(value)
+
+
+def plain_numbers(value: Any) -> Any:
+    """``value`` with NumPy's numbers, also inside lists, tuples and dicts, as Python's."""
+
+    def leaf(v: Any) -> Any:
+        return v.item() if isinstance(v, np.generic) else v
+
+    return mapped(value, leaf)
 
 
 def copied(value: Any) -> Any:
