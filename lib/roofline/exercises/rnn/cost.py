@@ -1,0 +1,185 @@
+"""What recurrence costs: parameters, FLOPs, the chain, and launches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
+
+from .shared import DERIVATIVES, RECURRENT
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+def account(
+    kind: str, inputs: int, hidden: int, layers: int, steps: int, *, mistake: str = ""
+) -> tuple[int, int, int]:
+    """(parameters, forward FLOPs of one sequence, longest chain), with ways to go wrong."""
+    gates = 3 if mistake == "gates" and kind == "lstm" else GATES[kind]
+    widths = [inputs] + [inputs if mistake == "widths" else hidden] * (layers - 1)
+    biases = {"one bias": 1, "no bias": 0}.get(mistake, 2)
+    parameters = sum(gates * hidden * (width + hidden + biases) for width in widths)
+    flops = sum(2 * gates * hidden * (width + hidden) * steps for width in widths)
+    if mistake == "multiply-adds":
+        flops //= 2
+    if mistake == "one step":
+        flops //= steps
+    chain = {"product": layers * steps, "steps": steps, "sum": layers + steps}
+    return parameters, flops, chain.get(mistake, steps + layers - 1)
+
+
+@exercise("rnn.account")
+class Account(Exercise):
+    """Parameters, FLOPs and the chain."""
+
+    points, minutes, difficulty, importance = 4, 12, 3, 4
+    forbidden = RECURRENT
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        inputs, hidden, steps = (int(torch.randint(5, 90, (1,), generator=random)) for _ in "123")
+        return [
+            *((kind, inputs, hidden + 100, 1, steps) for kind in GATES),
+            ("lstm", inputs, hidden + 100, 3, steps),
+        ]
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        return [call(answer, *case) for case in cases]
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        right = [account(*case) for case in cases]
+
+        def row(name: str, points: float, part: int, hints: dict[str, str], which: slice) -> Item:
+            parts: list[Call] = [made[part] for made in outputs[which]]
+            got = next((p for p in parts if not p.ok), None) or [p.value for p in parts]
+            wrong = [
+                ([account(*case, mistake=key)[part] for case in cases[which]], hint)
+                for key, hint in hints.items()
+            ]
+            return compare(name, points, got, [each[part] for each in right[which]], wrong)
+
+        every, single = slice(None), slice(0, 3)
+        widths = "from the second layer on the inputs are states, hidden wide"
+        return [
+            row(
+                "parameters",
+                1,
+                0,
+                {
+                    "gates": "an LSTM has four blocks of rows: i, f, g, o",
+                    "one bias": "torch keeps two biases, one beside W and one beside R",
+                    "no bias": "the biases are missing, two vectors",
+                },
+                single,
+            ),
+            row(
+                "FLOPs",
+                1,
+                1,
+                {
+                    "gates": "an LSTM has four blocks of rows: i, f, g, o",
+                    "multiply-adds": "a multiply-add is 2 FLOPs",
+                    "one step": "for all steps of the sequence",
+                },
+                single,
+            ),
+            self.deep(outputs, right, cases, widths),
+            row(
+                "the chain",
+                1,
+                2,
+                {
+                    "product": "a layer needn't wait for the layer below to finish its sequence",
+                    "steps": "the last step of the lowest layer still has to climb",
+                    "sum": "one too many: draw the grid of layers and steps, count the corners",
+                },
+                every,
+            ),
+        ]
+
+    @staticmethod
+    def deep(outputs: Any, right: Any, cases: Any, hint: str) -> Item:
+        parts = [outputs[3][0], outputs[3][1]]
+        got = next((p for p in parts if not p.ok), None) or [p.value for p in parts]
+        wrong = [
+            (list(account(*cases[3], mistake=key)[:2]), text)
+            for key, text in {
+                "widths": hint,
+                "gates": "an LSTM has four blocks of rows: i, f, g, o",
+                "one bias": "torch keeps two biases in every layer",
+                "no bias": "the biases are missing, two vectors a layer",
+                "multiply-adds": "a multiply-add is 2 FLOPs",
+                "one step": "for all steps of the sequence",
+            }.items()
+        ]
+        return compare("three layers", 1, got, list(right[3][:2]), wrong)
+
+
+@exercise("rnn.hoisted")
+class Hoisted(Exercise):
+    """Out of the loop."""
+
+    points, minutes, difficulty, importance = 5, 15, 4, 4
+    forbidden = (*RECURRENT, *DERIVATIVES)
+    steps = 32
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        shapes = ((self.steps, 5, 3), (5, 6), (6, 3), (6, 6), (6,))
+        x, h, w, r, b = (torch.randn(shape, generator=random) for shape in shapes)
+        return x, h, w, 0.4 * r, b
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        x, *rest = cases
+        return {
+            "counted": call(answer, *cases, count=True),
+            "one": call(answer, x[:1], *rest),
+        }
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        x, h, w, r, b = cases
+        states = self.run(x, h, w, r, b)
+        without = self.run(x, h, w, r, torch.zeros_like(b))
+        repeated = torch.tanh(x @ w.T + b + h @ r.T)
+        values = compare(
+            "all states",
+            1.5,
+            outputs["counted"],
+            states,
+            [
+                (states[-1], "all T states are asked, not the last one alone"),
+                (torch.cat([h[None], states]), "h0 isn't one of the T states"),
+                (torch.cat([h[None], states[:-1]]), "the state after each step, not before it"),
+                (without, "b is missing"),
+                (repeated, "each step starts from the state before it, not from h0"),
+            ],
+            rtol=1e-4,
+            atol=1e-5,
+        )
+        one = compare("a single step", 0.5, outputs["one"], states[:1], rtol=1e-4, atol=1e-5)
+        return [values, one, self.launches(outputs["counted"], values)]
+
+    def launches(self, made: Call, values: Item) -> Item:
+        name, points = "kernel launches", 3
+        if values.lost:
+            return Item(name, points, 0.0, "counted once the states are right")
+        few, some = 2 * self.steps + 4, 3 * self.steps + 4
+        counted = made.counts["launches"]
+        message = f"{counted} launches for {self.steps} steps, at most {few} asked"
+        if counted <= few:
+            return Item(name, points, points, f"{counted} launches")
+        if counted <= some:
+            hint = "two a step: inputs before the loop, and torch.addmm, a product and a sum in one"
+            return Item(name, points, 1.0, message, hint)
+        hint = "what doesn't need h can be done for all steps at once, before the loop"
+        return Item(name, points, 0.0, message, hint)
+
+    @staticmethod
+    def run(x: torch.Tensor, h: torch.Tensor, w: Any, r: Any, b: Any) -> torch.Tensor:
+        states = []
+        for row in x:
+            h = torch.tanh(row @ w.T + h @ r.T + b)
+            states.append(h)
+        return torch.stack(states)

@@ -1,0 +1,501 @@
+"""Chapter 6's graders, graded."""
+
+from __future__ import annotations
+
+import torch
+from roofline.grading.answers import right, wrong
+
+# --- pad ----------------------------------------------------------------------------------------
+
+TOKENS, LENGTHS, MASK = "tokens", "lengths", "mask"
+
+
+def _pad(rows, width, value, side="end"):
+    table = torch.full((len(rows), width), value)
+    for target, row in zip(table, rows, strict=True):
+        start = 0 if side == "end" else width - len(row)
+        target[start : start + len(row)] = torch.tensor(row)
+    lengths = torch.tensor([len(row) for row in rows])
+    return table, lengths, torch.arange(width) < lengths[:, None]
+
+
+@wrong("rnn.pad", [TOKENS], "not the last")
+def keeps_the_end(sequences, length, value=0):
+    cut = [row[-length:] for row in sequences]
+    return _pad(cut, max(map(len, cut)), value)
+
+
+@wrong("rnn.pad", [TOKENS], "padding costs time")
+def always_as_wide_as_allowed(sequences, length, value=0):
+    return _pad([row[:length] for row in sequences], length, value)
+
+
+@wrong("rnn.pad", [LENGTHS], "count after cutting")
+def lengths_before_cutting(sequences, length, value=0):
+    cut = [row[:length] for row in sequences]
+    tokens, _, mask = _pad(cut, max(map(len, cut)), value)
+    return tokens, torch.tensor([len(row) for row in sequences]), mask
+
+
+@wrong("rnn.pad", [MASK], "use the lengths")
+def mask_from_the_values(sequences, length, value=0):
+    cut = [row[:length] for row in sequences]
+    tokens, lengths, _ = _pad(cut, max(map(len, cut)), value)
+    return tokens, lengths, tokens != value
+
+
+@wrong("rnn.pad", [MASK], "True where a token is real")
+def mask_of_the_padding(sequences, length, value=0):
+    cut = [row[:length] for row in sequences]
+    tokens, lengths, mask = _pad(cut, max(map(len, cut)), value)
+    return tokens, lengths, ~mask
+
+
+@wrong("rnn.pad", [TOKENS], "behind the tokens")
+def padding_in_front(sequences, length, value=0):
+    cut = [row[:length] for row in sequences]
+    return _pad(cut, max(map(len, cut)), value, "start")
+
+
+@right("rnn.pad")
+def with_lists(sequences, length, value=0):
+    cut = [list(row)[:length] for row in sequences]
+    width = max(map(len, cut))
+    tokens = torch.tensor([row + [value] * (width - len(row)) for row in cut])
+    mask = torch.tensor([[k < len(row) for k in range(width)] for row in cut])
+    return tokens, torch.tensor(list(map(len, cut))), mask
+
+
+@right("rnn.pad")
+def filling_a_mask(sequences, length, value=0):
+    lengths = torch.tensor([min(len(row), length) for row in sequences])
+    mask = torch.arange(int(lengths.max())).expand(len(sequences), -1) < lengths.unsqueeze(1)
+    tokens = torch.full(mask.shape, value)
+    tokens[mask] = torch.cat([torch.tensor(row[:length]) for row in sequences])
+    return [tokens, lengths, mask]
+
+
+# --- step ---------------------------------------------------------------------------------------
+
+ON, OVER, WALK = "rows that go on", "rows that are over", "the last real states after six steps"
+
+
+def _new(x, h, w, r, b):
+    return torch.tanh(x @ w.T + h @ r.T + b)
+
+
+@wrong("rnn.step", [OVER, WALK], "padding is no input")
+def ignores_alive(x, h, alive, w, r, b):
+    return _new(x, h, w, r, b)
+
+
+@wrong("rnn.step", [OVER, WALK], "0 forgets")
+def zeroes_what_is_over(x, h, alive, w, r, b):
+    return _new(x, h, w, r, b) * alive[:, None]
+
+
+@wrong("rnn.step", [ON, OVER, WALK], "the ones to change")
+def the_other_way_round(x, h, alive, w, r, b):
+    return torch.where(alive[:, None], h, _new(x, h, w, r, b))
+
+
+@wrong("rnn.step", [ON, WALK], "h @ R.T")
+def without_the_transpose(x, h, alive, w, r, b):
+    return torch.where(alive[:, None], _new(x, h, w, r.T, b), h)
+
+
+@wrong("rnn.step", [OVER, WALK], "no input isn't no step")
+def only_the_input_is_masked(x, h, alive, w, r, b):
+    return torch.tanh((x @ w.T) * alive[:, None] + h @ r.T + b)
+
+
+@wrong("rnn.step", [OVER, WALK], "changed its argument")
+def in_place(x, h, alive, w, r, b):
+    h[alive] = _new(x, h, w, r, b)[alive]
+    return h
+
+
+@right("rnn.step")
+def with_a_sum(x, h, alive, w, r, b):
+    share = alive.to(h.dtype).unsqueeze(1)
+    return share * _new(x, h, w, r, b) + (1 - share) * h
+
+
+@right("rnn.step")
+def row_by_row(x, h, alive, w, r, b):
+    rows = [torch.tanh(w @ x[k] + r @ h[k] + b) if alive[k] else h[k] for k in range(len(h))]
+    return torch.stack(rows)
+
+
+# --- bptt ---------------------------------------------------------------------------------------
+
+X, H0, W, R = "gradient of x", "gradient of h0", "gradients of W and b", "gradient of R"
+
+
+def _walk(x, states, d_states, w, r, slope=True, back=None):
+    carried, steps = torch.zeros_like(states[0]), []
+    for t in reversed(range(len(x))):
+        da = (d_states[t] + carried) * (1 - states[t + 1] ** 2 if slope else 1)
+        carried = da @ (r if back is None else back)
+        steps.insert(0, da)
+    return torch.stack(steps), carried
+
+
+def _sums(da, carried, x, states, w):
+    flat = da.flatten(0, 1)
+    dr = flat.T @ states[:-1].flatten(0, 1)
+    return da @ w, carried, flat.T @ x.flatten(0, 1), dr, flat.sum(0)
+
+
+@wrong("rnn.bptt", [X, H0, W, R], "carry it on")
+def every_step_alone(x, states, d_states, w, r):
+    da = d_states * (1 - states[1:] ** 2)
+    return _sums(da, da[0] @ r, x, states, w)
+
+
+@wrong("rnn.bptt", [X, H0, W, R], "slope of tanh is missing")
+def without_the_slope(x, states, d_states, w, r):
+    return _sums(*_walk(x, states, d_states, w, r, slope=False), x, states, w)
+
+
+@wrong("rnn.bptt", [R], "before the step")
+def with_the_new_state(x, states, d_states, w, r):
+    dx, dh0, dw, _, db = _sums(*_walk(x, states, d_states, w, r), x, states, w)
+    da, _ = _walk(x, states, d_states, w, r)
+    return dx, dh0, dw, torch.einsum("tnh,tnk->hk", da, states[1:]), db
+
+
+@wrong("rnn.bptt", [X, H0, W, R], "not the last one alone")
+def only_the_last_loss(x, states, d_states, w, r):
+    only = torch.zeros_like(d_states)
+    only[-1] = d_states[-1]
+    return _sums(*_walk(x, states, only, w, r), x, states, w)
+
+
+@wrong("rnn.bptt", [X, H0, W, R], "back multiplies by R")
+def transposed_on_the_way(x, states, d_states, w, r):
+    return _sums(*_walk(x, states, d_states, w, r, back=r.T), x, states, w)
+
+
+@wrong("rnn.bptt", [W, R], "add up over time")
+def overwrites_the_gradient(x, states, d_states, w, r):
+    dx, dh0, _, _, _ = _sums(*_walk(x, states, d_states, w, r), x, states, w)
+    da, _ = _walk(x, states, d_states, w, r)
+    return dx, dh0, da[0].T @ x[0], da[0].T @ states[0], da[0].sum(0)
+
+
+@wrong("rnn.bptt", [R], "its shape is R's")
+def gradient_of_the_transpose(x, states, d_states, w, r):
+    dx, dh0, dw, dr, db = _sums(*_walk(x, states, d_states, w, r), x, states, w)
+    return dx, dh0, dw, dr.T, db
+
+
+@wrong("rnn.bptt", [X], "not with +=")
+def adds_in_place(x, states, d_states, w, r):
+    for t in range(len(x) - 2, -1, -1):
+        d_states[t] += (d_states[t + 1] * (1 - states[t + 2] ** 2)) @ r
+    da = d_states * (1 - states[1:] ** 2)
+    return _sums(da, da[0] @ r, x, states, w)
+
+
+@right("rnn.bptt")
+def sums_at_the_end(x, states, d_states, w, r):
+    return _sums(*_walk(x, states, d_states, w, r), x, states, w)
+
+
+@right("rnn.bptt")
+def one_sequence_at_a_time(x, states, d_states, w, r):
+    dx, dh0 = torch.zeros_like(x), torch.zeros_like(states[0])
+    dw, dr, db = torch.zeros_like(w), torch.zeros_like(r), torch.zeros(len(r))
+    for k in range(x.shape[1]):
+        carried = torch.zeros(len(r))
+        for t in range(len(x) - 1, -1, -1):
+            da = (1 - states[t + 1, k].square()) * (d_states[t, k] + carried)
+            dw += torch.outer(da, x[t, k])
+            dr += torch.outer(da, states[t, k])
+            db += da
+            dx[t, k] = w.T @ da
+            carried = r.T @ da
+        dh0[k] = carried
+    return [dx, dh0, dw, dr, db]
+
+
+# --- influence ----------------------------------------------------------------------------------
+
+NONE, ONE, SEVEN = "no step", "one step", "seven steps"
+
+
+def _influence(states, r, jacobian, norm=2):
+    product, norms = torch.eye(len(r), dtype=r.dtype), []
+    for t in range(len(states) - 1, -1, -1):
+        norms.append(torch.linalg.matrix_norm(product, norm))
+        if t:
+            product = product @ jacobian(states, t)
+    return torch.stack(norms[::-1])
+
+
+def _jacobian(states, t):
+    return torch.diag(1 - states[t] ** 2)
+
+
+@wrong("rnn.influence", [ONE, SEVEN], "belongs into every step")
+def powers_of_r(states, recurrent):
+    return _influence(states, recurrent, lambda s, t: recurrent)
+
+
+@wrong("rnn.influence", [NONE, ONE, SEVEN], "Frobenius")
+def norm_of_all_entries(states, recurrent):
+    return _influence(states, recurrent, lambda s, t: _jacobian(s, t) @ recurrent, "fro")
+
+
+@wrong("rnn.influence", [ONE, SEVEN], "at the new state")
+def slope_of_the_old_state(states, recurrent):
+    return _influence(states, recurrent, lambda s, t: _jacobian(s, t - 1) @ recurrent)
+
+
+@wrong("rnn.influence", [SEVEN], "on the left")
+def product_from_the_wrong_side(states, recurrent):
+    product = torch.eye(len(recurrent), dtype=recurrent.dtype)
+    norms = [torch.linalg.matrix_norm(product, 2)]
+    for t in range(len(states) - 1, 0, -1):
+        product = _jacobian(states, t) @ recurrent @ product
+        norms.insert(0, torch.linalg.matrix_norm(product, 2))
+    return torch.stack(norms)
+
+
+@wrong("rnn.influence", [SEVEN], "only a bound")
+def product_of_norms(states, recurrent):
+    norms = [torch.ones((), dtype=recurrent.dtype)]
+    for t in range(len(states) - 1, 0, -1):
+        one = torch.linalg.matrix_norm(_jacobian(states, t) @ recurrent, 2)
+        norms.insert(0, norms[0] * one)
+    return torch.stack(norms)
+
+
+@wrong("rnn.influence", [ONE, SEVEN], "the last one is 1")
+def the_wrong_end_first(states, recurrent):
+    return _influence(states, recurrent, lambda s, t: _jacobian(s, t) @ recurrent).flip(0)
+
+
+@right("rnn.influence")
+def transposed_and_walking_back(states, recurrent):
+    slopes = 1 - states.square()
+    product = torch.eye(len(recurrent), dtype=recurrent.dtype)
+    norms = torch.ones(len(states), dtype=recurrent.dtype)
+    for t in range(len(states) - 2, -1, -1):
+        product = recurrent.T @ (slopes[t + 1][:, None] * product)
+        norms[t] = torch.linalg.svdvals(product)[0]
+    return norms
+
+
+@right("rnn.influence")
+def each_product_anew(states, recurrent):
+    norms = []
+    for t in range(len(states)):
+        product = torch.eye(len(recurrent), dtype=recurrent.dtype)
+        for s in range(t + 1, len(states)):
+            product = (1 - states[s] ** 2).unsqueeze(1) * (recurrent @ product)
+        norms.append(torch.linalg.eigvalsh(product @ product.T)[-1].clamp(min=0).sqrt())
+    return torch.stack(norms)
+
+
+# --- lstm_step ----------------------------------------------------------------------------------
+
+CELL, STATE, SHUT = "the cell", "the state", "a shut input gate keeps the cell"
+
+
+def _gates(x, h, w, r, b):
+    return (x @ w.T + h @ r.T + b).chunk(4, dim=1)
+
+
+@wrong("rnn.lstm_step", [CELL, STATE], "order i, f, g, o")
+def another_order(x, h, c, w, r, b):
+    i, f, o, g = _gates(x, h, w, r, b)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [CELL, STATE, SHUT], "i for the new")
+def input_and_forget_swapped(x, h, c, w, r, b):
+    f, i, g, o = _gates(x, h, w, r, b)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [CELL, STATE], "tanh, not the sigmoid")
+def four_sigmoids(x, h, c, w, r, b):
+    i, f, g, o = (gate.sigmoid() for gate in _gates(x, h, w, r, b))
+    c = f * c + i * g
+    return o * c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [STATE], "through tanh")
+def reads_the_cell_as_it_is(x, h, c, w, r, b):
+    i, f, g, o = _gates(x, h, w, r, b)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c, c
+
+
+@wrong("rnn.lstm_step", [STATE], "reads the new cell")
+def reads_the_old_cell(x, h, c, w, r, b):
+    i, f, g, o = _gates(x, h, w, r, b)
+    return o.sigmoid() * c.tanh(), f.sigmoid() * c + i.sigmoid() * g.tanh()
+
+
+@wrong("rnn.lstm_step", [CELL, STATE], "multiplies the old cell")
+def never_forgets(x, h, c, w, r, b):
+    i, f, g, o = _gates(x, h, w, r, b)
+    c = c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@right("rnn.lstm_step")
+def with_sliced_rows(x, h, c, w, r, b):
+    n = h.shape[1]
+
+    def part(k):
+        rows = slice(k * n, (k + 1) * n)
+        return x @ w[rows].T + h @ r[rows].T + b[rows]
+
+    new = torch.sigmoid(part(1)) * c + torch.sigmoid(part(0)) * torch.tanh(part(2))
+    return torch.sigmoid(part(3)) * torch.tanh(new), new
+
+
+@right("rnn.lstm_step")
+def with_one_product(x, h, c, w, r, b):
+    gates = torch.addmm(b, torch.cat([x, h], 1), torch.cat([w, r], 1).T)
+    i, f, g, o = gates.view(len(x), 4, -1).unbind(1)
+    c = torch.addcmul(f.sigmoid() * c, i.sigmoid(), g.tanh())
+    return [o.sigmoid() * c.tanh(), c]
+
+
+# --- account ------------------------------------------------------------------------------------
+
+PARAMETERS, FLOPS, DEEP, CHAIN = "parameters", "FLOPs", "three layers", "the chain"
+BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+def _account(kind, inputs, hidden, layers, steps, biases=2, flops=2, blocks=BLOCKS):
+    parameters, work = 0, 0
+    for layer in range(layers):
+        width = inputs if layer == 0 else hidden
+        parameters += blocks[kind] * hidden * (width + hidden + biases)
+        work += flops * blocks[kind] * hidden * (width + hidden) * steps
+    return parameters, work, steps + layers - 1
+
+
+@wrong("rnn.account", [PARAMETERS, DEEP], "two biases")
+def one_bias(kind, inputs, hidden, layers, steps):
+    return _account(kind, inputs, hidden, layers, steps, biases=1)
+
+
+@wrong("rnn.account", [FLOPS, DEEP], "is 2 FLOPs")
+def counts_multiply_adds(kind, inputs, hidden, layers, steps):
+    return _account(kind, inputs, hidden, layers, steps, flops=1)
+
+
+@wrong("rnn.account", [CHAIN], "needn't wait")
+def layer_after_layer(kind, inputs, hidden, layers, steps):
+    return (*_account(kind, inputs, hidden, layers, steps)[:2], layers * steps)
+
+
+@wrong("rnn.account", [CHAIN], "still has to climb")
+def steps_alone(kind, inputs, hidden, layers, steps):
+    return (*_account(kind, inputs, hidden, layers, steps)[:2], steps)
+
+
+@wrong("rnn.account", [DEEP], "hidden wide")
+def every_layer_reads_the_input(kind, inputs, hidden, layers, steps):
+    parameters, work, _ = _account(kind, inputs, hidden, 1, steps)
+    return layers * parameters, layers * work, steps + layers - 1
+
+
+@wrong("rnn.account", [PARAMETERS, FLOPS, DEEP], "four blocks")
+def three_gates_and_no_candidate(kind, inputs, hidden, layers, steps):
+    return _account(kind, inputs, hidden, layers, steps, blocks={**BLOCKS, "lstm": 3})
+
+
+@right("rnn.account")
+def from_torch_s_own_layer(kind, inputs, hidden, layers, steps):
+    shapes = [(BLOCKS[kind] * hidden, inputs if k == 0 else hidden) for k in range(layers)]
+    parameters = sum(rows * (columns + hidden) + 2 * rows for rows, columns in shapes)
+    work = sum(2 * steps * rows * (columns + hidden) for rows, columns in shapes)
+    return [parameters, work, layers + steps - 1]
+
+
+@right("rnn.account")
+def in_closed_form(kind, inputs, hidden, layers, steps):
+    gates = BLOCKS[kind]
+    products = gates * hidden * (inputs + hidden) + (layers - 1) * gates * hidden * 2 * hidden
+    return products + layers * 2 * gates * hidden, 2 * steps * products, steps + (layers - 1)
+
+
+# --- hoisted ------------------------------------------------------------------------------------
+
+ALL, SINGLE, LAUNCHES = "all states", "a single step", "kernel launches"
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "before the loop")
+def as_the_formula_says(x, h0, w, r, b):
+    states = []
+    for row in x:
+        h0 = _new(row, h0, w, r, b)
+        states.append(h0)
+    return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "a product and a sum in one")
+def hoisted_but_not_fused(x, h0, w, r, b):
+    gates, states = x @ w.T + b, []
+    for t in range(len(x)):
+        h0 = torch.tanh(gates[t] + h0 @ r.T)
+        states.append(h0)
+    return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "a product and a sum in one")
+def fused_but_not_hoisted(x, h0, w, r, b):
+    states = []
+    for row in x:
+        h0 = torch.addmm(torch.addmm(b, row, w.T), h0, r.T).tanh()
+        states.append(h0)
+    return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [ALL, LAUNCHES], "from the state before it")
+def no_loop_at_all(x, h0, w, r, b):
+    return torch.tanh(x @ w.T + b + h0 @ r.T)
+
+
+@wrong("rnn.hoisted", [ALL, SINGLE, LAUNCHES], "b is missing")
+def loses_the_bias(x, h0, w, r, b):
+    gates, states = x @ w.T, []
+    for gate in gates:
+        h0 = torch.addmm(gate, h0, r.T).tanh()
+        states.append(h0)
+    return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [ALL, SINGLE, LAUNCHES], "not the last one alone")
+def only_the_last_state(x, h0, w, r, b):
+    for gate in x @ w.T + b:
+        h0 = torch.addmm(gate, h0, r.T).tanh()
+    return h0
+
+
+@right("rnn.hoisted")
+def into_a_table(x, h0, w, r, b):
+    gates = torch.nn.functional.linear(x, w, b)
+    states = torch.empty_like(gates)
+    for t in range(len(x)):
+        torch.addmm(gates[t], h0, r.T, out=states[t])
+        h0 = states[t].tanh_()
+    return states
+
+
+@right("rnn.hoisted")
+def in_place_on_the_gates(x, h0, w, r, b):
+    gates = torch.addmm(b, x.reshape(-1, x.shape[2]), w.T).view(len(x), len(h0), -1)
+    for gate in gates:
+        h0 = gate.addmm_(h0, r.T).tanh_()
+    return gates
