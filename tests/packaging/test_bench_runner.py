@@ -48,9 +48,10 @@ def test_all_modules_are_run_each_under_its_name(course: Path) -> None:
 
 def test_a_named_one_replaces_its_own_result_only(course: Path) -> None:
     bench(course)
-    (course / "tests/bench/first.py").write_text("def run():\n    return {'ratio': 0.8}\n")
+    # Another size than before: Python takes a cached module of the same second and size for the new.
+    (course / "tests/bench/first.py").write_text("def run():\n    return {'ratio': 0.75}\n")
     assert bench(course, "first").returncode == 0
-    assert report(course)["first"] == {"ratio": 0.8}
+    assert report(course)["first"] == {"ratio": 0.75}
     assert report(course)["third"] == {"bytes": 3}
 
 
