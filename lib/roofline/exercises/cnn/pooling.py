@@ -1,0 +1,134 @@
+"""The largest of each window, and what its pullback holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from roofline.grading import Exercise, Item, at_most, call, compare, exercise, generator
+
+
+def tiles(x: torch.Tensor, size: int) -> torch.Tensor:
+    """(n, c, h, w) to (n, c, h / size, w / size, size²)."""
+    return x.unfold(2, size, size).unfold(3, size, size).flatten(-2)
+
+
+def overlapping(x: torch.Tensor, size: int) -> torch.Tensor:
+    """The maxima of windows that move by 1."""
+    return x.unfold(2, size, 1).unfold(3, size, 1).amax((-2, -1))
+
+
+@exercise("cnn.max_pool")
+class MaxPool(Exercise):
+    """Max pooling, with a pullback that forgets the picture."""
+
+    points, minutes, difficulty, importance = 4, 14, 3, 3
+    forbidden = (
+        "torch.nn.functional.max_pool2d",
+        "torch.nn.functional.adaptive_max_pool2d",
+        "torch.nn.MaxPool2d",
+        "roofline.autograd.max_pool2d",
+        "roofline.nn.MaxPool2d",
+        "aten::max_pool2d_with_indices",
+        "torch.Tensor.backward",
+        "torch.autograd.grad",
+    )
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        x = torch.randn(2, 3, 6, 8, generator=random) - 2
+        wide = torch.randn(1, 2, 9, 6, generator=random) - 2
+        tied = torch.zeros(2, 1, 4, 4)
+        gradients = [
+            torch.randn(s, generator=random) for s in ((2, 3, 3, 4), (1, 2, 3, 2), (2, 1, 2, 2))
+        ]
+        return [(x, 2), (wide, 3), (tied, 2)], gradients
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        from roofline.exercises.backprop.shared import held
+
+        made = [call(answer, *case) for case in cases[0]]
+        bytes_held = held(made[0][1])["bytes"]  # before it is used: it may let go of what it holds
+        return {
+            "results": [m[0] for m in made],
+            "gradients": [call(m[1], dy)[0] for m, dy in zip(made, cases[1], strict=True)],
+            "held": bytes_held,
+        }
+
+    @staticmethod
+    def gradient(x: torch.Tensor, size: int, dy: torch.Tensor) -> torch.Tensor:
+        _, place = functional.max_pool2d(x, size, return_indices=True)
+        dx = torch.zeros_like(x).flatten(2)
+        return dx.scatter_(2, place.flatten(2), dy.flatten(2)).view(x.shape)
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        (x, size), (wide, three), (tied, _) = cases[0]
+        dy, dy3, dy_tied = cases[1]
+        result = self.results(outputs, x, wide)
+        largest = self.gradient(x, size, dy)
+        mask = (largest != 0).float()
+        spread = functional.interpolate(dy, scale_factor=2)
+        gradient = compare(
+            "gradient",
+            1,
+            outputs["gradients"][0],
+            largest,
+            [
+                (mask, "these are ones: multiply by the gradient that arrives"),
+                (spread, "only the largest of a window gets the gradient"),
+                (spread / 4, "only the largest of a window gets the gradient, and all of it"),
+            ],
+        )
+        if not gradient.lost:
+            gradient = compare(
+                "gradient", 1, outputs["gradients"][1], self.gradient(wide, three, dy3)
+            )
+        name, most = "remembers less than the picture", 8 * dy.numel()
+        memory = at_most(name, 1, outputs["held"], most, "bytes")
+        if gradient.lost:
+            memory = Item(name, 1, 0.0, "counted once the gradient is right")
+        elif memory.lost and outputs["held"].ok:
+            hint = "where the largest stood is enough: hold places and sizes, not x"
+            memory = Item(name, 1, 0.0, memory.message, hint)
+        return [result, gradient, self.tie(outputs, tied, dy_tied), memory]
+
+    @staticmethod
+    def results(outputs: Any, x: torch.Tensor, wide: torch.Tensor) -> Item:
+        for got, picture, size in zip(outputs["results"], (x, wide), (2, 3), strict=False):
+            windows = tiles(picture, size)
+            right = windows.amax(-1)
+            item = compare(
+                "result",
+                1,
+                got,
+                right,
+                [
+                    (windows.mean(-1), "this is the mean of each window"),
+                    (right.clamp_min(0), "the largest may be below 0: what do you start from?"),
+                    (
+                        overlapping(picture, size),
+                        "windows don't overlap: they lie their size apart",
+                    ),
+                    (windows[..., 0], "this is the first of each window, not the largest"),
+                ],
+            )
+            if item.lost:
+                return item
+        return item
+
+    @staticmethod
+    def tie(outputs: Any, tied: torch.Tensor, dy: torch.Tensor) -> Item:
+        """Whichever of equals gets the gradient, one window hands on what it got and no more."""
+        got, name = outputs["gradients"][2], "equal numbers in a window"
+        if not got.ok or not isinstance(got.value, torch.Tensor) or got.value.shape != tied.shape:
+            return compare(name, 1, got, tied)
+        sums = tiles(got.value, 2).sum(-1)
+        return compare(
+            name,
+            1,
+            sums,
+            dy,
+            [(4 * dy, "each of the equals got the whole gradient: it was multiplied")],
+        )

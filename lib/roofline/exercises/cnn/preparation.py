@@ -1,0 +1,91 @@
+"""Pictures brought to one scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from roofline.grading import Exercise, Item, call, compare, exercise, generator
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def scaled(
+    train: torch.Tensor, test: torch.Tensor, over: tuple[int, ...] = (0, 2, 3), power: int = 1
+) -> Pair:
+    """Both sets with the training set's numbers, taken ``over`` these dimensions."""
+    mean = train.mean(over, keepdim=True)
+    deviation = train.std(over, keepdim=True) ** power
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+@exercise("cnn.standardise")
+class Standardise(Exercise):
+    """One scale, from the training set."""
+
+    points, minutes, difficulty, importance = 3, 8, 1, 4
+    forbidden = (
+        "roofline.data.augment.normalise",
+        "roofline.data.dataset.Images.standardise",
+    )
+    tolerance: Any = {"rtol": 2e-3, "atol": 5e-3}  # division by n or by n - 1: both are right
+
+    def cases(self, seed: int) -> Any:
+        random = generator(seed)
+        scale = torch.tensor([0.2, 0.1, 0.3])[:, None, None]
+        middle = torch.tensor([0.3, 0.6, 0.5])[:, None, None]
+        train = middle + scale * torch.rand(12, 3, 9, 8, generator=random)
+        test = 0.1 + 0.7 * middle + scale * torch.rand(5, 3, 9, 8, generator=random)
+        constant = train.clone()
+        constant[:, 1] = 1.0
+        return train, test, constant
+
+    def probe(self, answer: Any, cases: Any) -> Any:
+        train, test, constant = cases
+        return {"both": call(answer, train, test), "constant": call(answer, constant, test)}
+
+    def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        train, test, constant = cases
+        right = scaled(train, test)
+        ways = [
+            (scaled(train, test, (0, 1, 2, 3)), "one mean and one deviation for each channel"),
+            (scaled(train, test, (0,)), "take the numbers over all places too, not pixel by pixel"),
+            (scaled(train, test, power=2), "divide by the deviation, not by the variance"),
+            (scaled(train, test, power=0), "the deviation is missing"),
+        ]
+        each = [(t - t.mean((2, 3), True)) / t.std((2, 3), keepdim=True) for t in (train, test)]
+        first = [(t, "the numbers are of the whole set, not of each picture") for t in each]
+        own = scaled(test, test)[0]
+        flat = constant.clone()
+        flat[:, [0, 2]] = scaled(constant[:, [0, 2]], test[:, [0, 2]])[0]
+        flat[:, 1] = 0
+        still = compare(
+            "a channel that never changes", 1, outputs["constant"][0], flat, **self.tolerance
+        )
+        if still.lost and "NaN" in still.message:
+            hint = "its deviation is 0: divide by 1 there"
+            still = Item(still.name, 1, 0.0, still.message, hint)
+        return [
+            compare(
+                "the training set",
+                1,
+                outputs["both"][0],
+                right[0],
+                [*((value[0], hint) for value, hint in ways), first[0]],
+                **self.tolerance,
+            ),
+            compare(
+                "the test set",
+                1,
+                outputs["both"][1],
+                right[1],
+                [
+                    (own, "these are the test set's own numbers: use the training set's"),
+                    *((value[1], hint) for value, hint in ways),
+                    first[1],
+                ],
+                **self.tolerance,
+            ),
+            still,
+        ]
