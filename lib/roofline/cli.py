@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -71,6 +72,21 @@ def progress(
         _stop(f"there are no exercises in {chapter or 'any chapter'}")
     else:
         reports.print_table(found, notes)
+
+
+@app.command()
+def machine(
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps; the best by default.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to measure, about.")] = 16.0,
+    picture: Annotated[Path | None, typer.Option(help="Where the PNG goes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Measure this machine: arithmetic, bandwidth, overhead. The chapters use what it saves."""
+    from roofline.hardware.report import report_machine
+
+    raise typer.Exit(report_machine(as_json, device, seconds, picture))
 
 
 @app.command()
