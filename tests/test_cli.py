@@ -25,7 +25,6 @@ def test_an_unknown_device_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("ROOFLINE_HOME", str(tmp_path))
     result = CliRunner().invoke(app, ["machine", "--device", "abacus"])
     assert result.exit_code == 2
-    assert result.stderr.strip().splitlines() == [
-        "roofline machine: there is no device 'abacus' here: choose cpu"
-    ]
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("roofline machine: there is no device 'abacus' here: choose cpu")
     assert not list(tmp_path.iterdir())

@@ -58,7 +58,8 @@ def held(pullback: Call, besides: Call | None = None) -> Call:
 
 def reachable(root: Any) -> Iterator[Any]:
     """Tensors, arrays and lists that an object holds, however deep."""
-    stack, seen = [root], set()
+    stack: list[Any] = [root]
+    seen: set[int] = set()
     while stack and len(seen) < 10_000:
         item = stack.pop()
         if id(item) in seen or isinstance(item, (type, ModuleType, str, bytes, int, float)):

@@ -42,7 +42,7 @@ class AdamW(Exercise):
 
     points, minutes, difficulty, importance = 4, 10, 3, 5
     forbidden = ("torch.optim.AdamW", "torch.optim.Adam", "roofline.optim.AdamW")
-    settings = {"betas": (0.8, 0.95), "epsilon": 1e-3}
+    settings: dict[str, Any] = {"betas": (0.8, 0.95), "epsilon": 1e-3}
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
