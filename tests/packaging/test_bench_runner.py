@@ -48,7 +48,7 @@ def test_all_modules_are_run_each_under_its_name(course: Path) -> None:
 
 def test_a_named_one_replaces_its_own_result_only(course: Path) -> None:
     bench(course)
-    # Another size than before: Python takes a cached module of the same second and size for the new.
+    # Of another size: Python takes a cached module of the same second and size for the new one.
     (course / "tests/bench/first.py").write_text("def run():\n    return {'ratio': 0.75}\n")
     assert bench(course, "first").returncode == 0
     assert report(course)["first"] == {"ratio": 0.75}
