@@ -21,10 +21,12 @@ SOLUTION, RELEASE = build.solution_path("90_sample"), build.release_path("90_sam
 def nbval(course: Path, *paths: Path) -> tuple[int, str]:
     options = ["-p", "notebooks.nbval_checks", "-p", "no:cacheprovider", "--color=no", "-rfE"]
     options += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60", "-c", os.devnull]
+    own = {"PYTHONPATH": os.pathsep.join([str(TESTS), str(LIBRARY)])}
+    own["CI"] = ""  # where it is set, pytest's summary says every failure again, in full
     done = subprocess.run(
         [sys.executable, "-m", "pytest", f"--rootdir={course}", *options, *map(str, paths)],
         cwd=course,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(LIBRARY)])},
+        env=os.environ | own,
         capture_output=True,
         text=True,
         timeout=300,
