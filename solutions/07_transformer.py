@@ -13,7 +13,7 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 120 | chapters 1 to 3 | under 1 GB | any CPU; a GPU is used if you have one |
+# | 110 | chapters 1 to 3 | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A recurrent network reads a text like a queue: what was said a hundred words ago must survive a hundred
 # steps. Attention looks it up instead. Every position may look at every other, in one step, and all
