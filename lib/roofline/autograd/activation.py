@@ -93,7 +93,7 @@ def _with_slope(x: torch.Tensor, function: Callable, needed: Any) -> Result:
 
     in_blocks(step, x, y, *[slope] * bool(needed))
     slope = slope.to(dtype)
-    return y.to(dtype), lambda dy: (dy * slope,)
+    return y.to(dtype), lambda dy: (slope.mul_(dy),)  # in place: nobody else sees the slope
 
 
 def _silu(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
@@ -108,17 +108,19 @@ def _gelu(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
     *slope, p, density = rest
     torch.mul(x, math.sqrt(0.5), out=p).erf_().add_(1).mul_(0.5)
     torch.mul(x, p, out=y)
-    for d in slope:
-        torch.mul(x, x, out=density).mul_(-0.5).exp_()
+    for d in slope:  # p + x density(x); powers of 2, as exp is slow where it underflows
+        torch.mul(x, x, out=density).mul_(-0.5 * math.log2(math.e)).exp2_()
         torch.addcmul(p, x, density, value=1 / math.sqrt(2 * math.pi), out=d)
 
 
 def _gelu_tanh(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
     # (1 + tanh u) / 2 = sigmoid(2u), and 2u = x (a + b x^2).
     *slope, s, t = rest
-    a, b = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
-    torch.mul(x, x, out=t).mul_(b).add_(a)
+    a, b = x.new_full((), 2 * math.sqrt(2 / math.pi)), 2 * math.sqrt(2 / math.pi) * 0.044715
+    torch.mul(x, x, out=t)
+    torch.add(a, t, alpha=b, out=t)
     torch.mul(t, x, out=s).sigmoid_()
     torch.mul(x, s, out=y)
     for d in slope:  # s + y (1 - s) (a + 3 b x^2)
-        torch.addcmul(y, y, s, value=-1, out=d).mul_(t.mul_(3).sub_(2 * a)).add_(s)
+        torch.addcmul(y, y, s, value=-1, out=d)
+        torch.addcmul(s, d, torch.add(-2 * a, t, alpha=3, out=t), out=d)

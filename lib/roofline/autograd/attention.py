@@ -1,15 +1,15 @@
 """Scaled dot-product attention, twice: as the formula says it, and block by block.
 
-The formula's version keeps every weight, t * s numbers for each head. The blocked one keeps one
-number for each query, from which the walk back makes the weights again; what it computes between
-two products stays in the cache. Sources: Vaswani et al., 1706.03762, equation 1; Dao et al.,
-"FlashAttention", 2205.14135, for the blocks and the recomputation.
+The formula's version keeps every weight, t * s numbers for each head. The blocked one keeps none:
+the walk back makes them again, and what is computed between two products stays in the cache.
+Sources: Vaswani et al., 1706.03762, equation 1; Dao et al., "FlashAttention", 2205.14135, for the
+blocks and the recomputation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,8 +17,6 @@ import torch
 from .blocks import BLOCK, wide
 from .elementwise import Result
 from .tape import Tensor, op
-
-LOG2E = math.log2(math.e)
 
 
 def attention(
@@ -70,18 +68,12 @@ def _later(t: int, s: int, like: torch.Tensor) -> torch.Tensor:
     return torch.full((t, s), -torch.inf, dtype=like.dtype, device=like.device).triu_(1 + s - t)
 
 
-def _powers(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """2 ** (scores - top) in place, over the last dimension, their sums, and the tops.
-
-    Powers of 2 because a processor's exp can take fifty times as long where it underflows. A row
-    of nothing but -inf gets zeros and a sum that is not 0.
-    """
-    limits = torch.finfo(scores.dtype)
-    if scores.shape[-1] == 0:
-        return scores, scores.sum(-1, keepdim=True), scores.sum(-1, keepdim=True)
-    top = scores.amax(-1, keepdim=True).clamp_min_(limits.min)
-    scores.sub_(top).exp2_()
-    return scores, scores.sum(-1, keepdim=True).clamp_min_(limits.tiny), top
+def _softmax(scores: torch.Tensor, masked: bool) -> torch.Tensor:
+    """Softmax over the last dimension; where a mask leaves nothing but -inf, zeros."""
+    p = torch.softmax(scores, -1)
+    if masked and scores.shape[-1]:
+        p.masked_fill_(scores.amax(-1, keepdim=True) == -torch.inf, 0)
+    return p
 
 
 @op
@@ -96,15 +88,13 @@ def _explicit(
     groups = q.shape[-3] // k.shape[-3]
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
-    scores = wide(torch.matmul(q, k.transpose(-2, -1)))
-    scores *= scale * LOG2E
+    scores = wide(torch.matmul(q, k.transpose(-2, -1))) * scale
     if causal:
         scores += _later(*scores.shape[-2:], scores)
     if mask is not None:
-        scores += mask * LOG2E
-    powers, sums, _ = _powers(scores)
-    p = powers.div_(sums).to(q.dtype)
-    del scores, powers
+        scores += mask
+    p = _softmax(scores, mask is not None or q.shape[-2] > k.shape[-2]).to(q.dtype)
+    del scores
 
     def pullback(dy: torch.Tensor) -> tuple:
         dp = torch.matmul(dy, v.transpose(-2, -1))
@@ -129,99 +119,95 @@ def _blocked(
     causal: bool,
     scale: float,
 ) -> Result:
-    (heads, t), s, groups = q.shape[-3:-1], k.shape[-2], q.shape[-3] // k.shape[-3]
+    *batch, heads, t, _ = q.shape
+    s, groups = k.shape[-2], heads // k.shape[-3]
     on_cpu = q.device.type == "cpu"
-    step = max(16, BLOCK // (heads * s) if on_cpu else 2**24 // (q.shape[:-2].numel() * s))
+    room = BLOCK // 2 if on_cpu else 2**26  # for the scores of a block
+    together = max(1, room // (heads * t * s))  # samples in a block, if it holds whole ones
+    step = max(16, room // (heads * s))
     # Blocks of queries with the keys that they see, the last first: it sees all. None is all.
     rows: list = [(None, None)]
     if step < t:
         ends = range(t, 0, -step)
         rows = [(slice(max(0, end - step), end), slice(max(1, end + s - t))) for end in ends]
+        rows = rows if causal else [(row, None) for row, _ in rows]
     later = _later(t, s, wide(q[..., :0])) if causal else None
-    masks: list = [None] * q.shape[:-3].numel()
     if mask is not None:
-        mask = mask[(None,) * (3 - mask.dim())] * LOG2E
-        width = mask.shape[-3] if on_cpu else heads
-        masks = _samples(mask.expand(*q.shape[:-3], width, *mask.shape[-2:]))
+        mask = mask[(None,) * (3 - mask.dim())]
+        mask = mask.expand(*batch, heads if together > 1 else mask.shape[-3], *mask.shape[-2:])
     load = wide if on_cpu else (lambda x: x)  # processors are slow with 16 bits
     none = load(q.new_empty(()))
 
-    def scores(q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any) -> torch.Tensor:
+    def pieces(*tensors: torch.Tensor) -> Iterator[tuple]:
+        """Each tensor, (..., heads, t, d), as (heads, t, d) of some samples together."""
+        parts = [x.reshape(-1, *x.shape[-3:]).split(together) for x in tensors]
+        for part in zip(*parts, strict=True):
+            yield tuple([load(x).reshape(-1, *x.shape[-2:]) for x in part])
+
+    def weights(q: torch.Tensor, k: torch.Tensor, mask: list, row: Any, seen: Any) -> torch.Tensor:
         left, right = _cut(q, row), _cut(k, seen).transpose(1, 2)
-        x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale * LOG2E))
+        x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale))
         if later is not None:
             x += later if row is None else later[row, seen]
-        if mask is not None:
-            mask = _cut(mask, row) if mask.shape[1] > 1 else mask
-            x += mask if seen is None else mask[..., seen]
-        return x
+        for each in mask:
+            each = _cut(each, row) if each.shape[1] > 1 else each
+            x += each if seen is None else each[..., seen]
+        return _softmax(x, bool(mask) or t > s).to(k.dtype)
 
-    y, logs = _room(q, v.shape[-1]), []
-    for q_i, k_i, v_i, y_i, mask_i in zip(*map(_samples, (q, k, v, y)), masks, strict=True):
-        q_i, keys, values = load(q_i), _each(load(k_i), groups), _each(load(v_i), groups)
+    given = (q, k, v) if mask is None else (q, k, v, mask)
+    y = _room(q, v.shape[-1])
+    for out, (q_i, k_i, v_i, *mask_i) in zip(_parts(y, together), pieces(*given), strict=True):
+        keys, values = _each(k_i, groups), _each(v_i, groups)
         for row, seen in rows:
-            seen = seen if causal else None
-            powers, sums, top = _powers(scores(q_i, keys, mask_i, row, seen))
-            part = torch.bmm(powers.to(values.dtype), _cut(values, seen))
-            torch.div(part, sums, out=_cut(y_i, row))
-            logs.append(top.add_(sums.log2_()))
+            part = torch.bmm(weights(q_i, keys, mask_i, row, seen), _cut(values, seen))
+            _cut(out, row, 2).copy_(part.view(-1, heads, *part.shape[1:]))
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dq, dk, dv = _room(q), _room(k), _room(v)
-        sums = iter(logs)
-        parts = zip(*map(_samples, (q, k, v, y, dy, dq, dk, dv)), masks, strict=True)
-        for q_i, k_i, v_i, y_i, d_i, dq_i, dk_i, dv_i, mask_i in parts:
-            q_i, keys, values = load(q_i), _each(load(k_i), groups), _each(load(v_i), groups)
-            d_i, y_i = load(d_i), load(y_i)
-            d_keys = d_values = None
+        grads = _room(q), _room(k), _room(v)
+        outs = zip(*[_parts(x, together) for x in grads], strict=True)
+        for (dq, dk, dv), (y_i, d_i, q_i, k_i, v_i, *mask_i) in zip(
+            outs, pieces(y, dy, *given), strict=True
+        ):
+            keys, values = _each(k_i, groups), _each(v_i, groups)
+            totals: list[torch.Tensor] = []
             for row, seen in rows:
-                seen = seen if causal else None
                 d = _cut(d_i, row)
-                p = scores(q_i, keys, mask_i, row, seen).sub_(next(sums)).exp2_()
-                ds = wide(torch.bmm(d, _cut(values, seen).transpose(1, 2)))
-                ds.sub_(wide(d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
-                p, ds = p.to(d.dtype), ds.to(d.dtype)
-                dq_part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)
-                _cut(dq_i, row).copy_(dq_part)
-                dk_part = torch.baddbmm(
-                    none, ds.transpose(1, 2), _cut(q_i, row), beta=0, alpha=scale
-                )
-                dv_part = torch.bmm(p.transpose(1, 2), d)
-                if d_keys is None or d_values is None:
-                    d_keys, d_values = dk_part, dv_part
+                p = weights(q_i, keys, mask_i, row, seen)
+                ds = torch.bmm(d, _cut(values, seen).transpose(1, 2))
+                ds.sub_((d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
+                part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)
+                _cut(dq, row, 2).copy_(part.view(-1, heads, *part.shape[1:]))
+                p, ds = p.transpose(1, 2), ds.transpose(1, 2)
+                part = torch.baddbmm(none, ds, _cut(q_i, row), beta=0, alpha=scale)
+                if not totals:
+                    totals = [part, torch.bmm(p, d)]
                 else:
-                    _cut(d_keys, seen).add_(dk_part)
-                    _cut(d_values, seen).add_(dv_part)
-            dk_i.copy_(_together(d_keys, groups))
-            dv_i.copy_(_together(d_values, groups))
-        return dq, dk, dv
+                    _cut(totals[0], seen).add_(part)
+                    _cut(totals[1], seen).baddbmm_(p, d)
+            for out, total in zip((dk, dv), totals, strict=True):
+                if groups > 1:
+                    total = total.unflatten(0, (-1, groups)).sum(1)
+                out.copy_(total.view(out.shape))
+        return grads
 
     return y, pullback
 
 
-def _samples(x: torch.Tensor) -> Sequence[torch.Tensor]:
-    """x, (..., heads, t, d), as (heads, t, d) for each sample; all in one on an accelerator."""
-    if x.device.type == "cpu":
-        return x.reshape(-1, *x.shape[-3:]).unbind(0)
-    return [x.reshape(-1, *x.shape[-2:])]
-
-
 def _room(x: torch.Tensor, width: int | None = None) -> torch.Tensor:
-    """Room like x, (..., heads, t, d), on a processor laid out as linear layers take it."""
+    """Room like x, (..., heads, t, d), laid out as the linear layers beside take it."""
     *batch, heads, t, d = x.shape
-    if x.device.type == "cpu":
-        return x.new_empty((*batch, t, heads, width or d)).transpose(-3, -2)
-    return x.new_empty((*batch, heads, t, width or d))
+    return x.new_empty((*batch, t, heads, width or d)).transpose(-3, -2)
 
 
-def _cut(x: torch.Tensor, part: slice | None) -> torch.Tensor:
-    return x if part is None else x[:, part]
+def _parts(x: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
+    """x, (..., heads, t, d), as (n, heads, t, d) with up to ``size`` samples each."""
+    return x.view(-1, *x.shape[-3:]).split(size)
+
+
+def _cut(x: torch.Tensor, part: slice | None, dim: int = 1) -> torch.Tensor:
+    return x if part is None else x[(slice(None),) * dim + (part,)]
 
 
 def _each(x: torch.Tensor, groups: int) -> torch.Tensor:
     """Key heads, each as often as query heads share it."""
     return x if groups == 1 else x.repeat_interleave(groups, 0)
-
-
-def _together(x: torch.Tensor, groups: int) -> torch.Tensor:
-    return x if groups == 1 else x.unflatten(0, (-1, groups)).sum(1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .blocks import BLOCK, row_blocks
 from .deferred import product, row_sum
 from .elementwise import Result, sum_to
 from .tape import op
@@ -47,6 +48,19 @@ def matmul(x: torch.Tensor, y: torch.Tensor, *, needs: Any) -> Result:
     return z, pullback
 
 
+def affine(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """``rows @ weight^T + bias``, the bias added to each block while it is in the cache."""
+    if bias is None:
+        return torch.mm(rows, weight.t())
+    size = rows.shape[0] * weight.shape[0]
+    if size <= BLOCK or rows.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.addmm(bias, rows, weight.t())
+    y = rows.new_empty((rows.shape[0], weight.shape[0]))
+    for part in row_blocks(y):
+        torch.mm(rows[part], weight.t(), out=y[part]).add_(bias)
+    return y
+
+
 @op
 def linear(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, needs: Any
@@ -58,7 +72,7 @@ def linear(
     """
     flat = x.dim() == 2
     rows = x if flat else x.reshape(-1, x.shape[-1])
-    y = torch.mm(rows, weight.t()) if bias is None else torch.addmm(bias, rows, weight.t())
+    y = affine(rows, weight, bias)
     x_shape, weight_shape = x.shape, weight.shape
     for_x = weight if needs[0] else None
     for_weight = rows if needs[1] else None

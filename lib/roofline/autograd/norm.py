@@ -29,41 +29,39 @@ def layer_norm(
     shape = x.shape[-1:] if weight is None else weight.shape
     width = shape.numel()
     rows = x.reshape(-1, width)
-    y = torch.empty_like(rows)
-    flat = None if weight is None else weight.reshape(-1)
-    means = wide(x.new_empty(0)).new_empty((rows.shape[0], 1))
-    scales = torch.empty_like(means)
+    means = wide(rows).mean(1, keepdim=True)
+    scales, y = torch.empty_like(means), torch.empty_like(rows)
     for part in row_blocks(rows):
-        values, scale = wide(rows[part]), scales[part]
-        torch.mean(values, 1, keepdim=True, out=means[part])
-        centred = torch.sub(values, means[part], out=y[part] if y.dtype == means.dtype else None)
+        scale, out = scales[part], y[part]
+        centred = out if out.dtype == means.dtype else torch.empty_like(out, dtype=means.dtype)
+        torch.sub(rows[part], means[part], out=centred)
         torch.linalg.vector_norm(centred, dim=1, keepdim=True, out=scale)
         scale.square_().div_(width).add_(eps).rsqrt_()
         centred.mul_(scale)
-        if flat is not None:
-            centred.mul_(flat)
+        if weight is not None:
+            centred.mul_(weight.reshape(-1))
         if bias is not None:
             centred.add_(bias.reshape(-1))
-        if y.dtype != means.dtype:
-            y[part] = centred
+        if out.dtype != means.dtype:
+            out.copy_(centred)
 
     def pullback(dy: torch.Tensor) -> tuple:
-        d_rows = dy.reshape(-1, width)
-        dx = torch.empty_like(rows)
-        w = means.new_ones(width) if flat is None else wide(flat)
+        d_rows, dx = dy.reshape(-1, width), torch.empty_like(rows, dtype=means.dtype)
+        w = means.new_ones(width) if weight is None else wide(weight).reshape(-1)
+        share, squares = w / -width, scales * scales
         d_weight, d_bias = torch.zeros_like(w), torch.zeros_like(w)
         for part in row_blocks(rows):
-            dy, m, scale = wide(d_rows[part]), means[part], scales[part]
-            centred = wide(rows[part]) - m
+            dy, scale, out = wide(d_rows[part]), scales[part], dx[part]
+            centred = torch.sub(rows[part], means[part], out=out)
             product = dy * centred
-            d_weight += scale[:, 0] @ product
+            if needs[1]:
+                d_weight.addmv_(product.t(), scale[:, 0])
             if needs[2]:
-                d_bias += dy.sum(0)
-            along = (product @ w).div_(-width).unsqueeze_(1).mul_(scale * scale)
-            centred.mul_(along).sub_((dy @ w).div_(width).unsqueeze_(1)).addcmul_(dy, w)
-            torch.mul(centred, scale, out=dx[part])
+                d_bias.add_(dy.sum(0))
+            along = torch.mv(product, share).unsqueeze_(1).mul_(squares[part])
+            centred.mul_(along).add_(torch.mv(dy, share).unsqueeze_(1)).addcmul_(dy, w).mul_(scale)
         return (
-            dx.view(x.shape),
+            dx.view(x.shape).to(x.dtype),
             d_weight.view(shape).to(x.dtype) if needs[1] else None,
             d_bias.view(shape).to(x.dtype) if needs[2] else None,
         )
@@ -180,4 +178,4 @@ def dropout(
     if p == 1:
         return torch.zeros_like(x), lambda dy: (torch.zeros_like(dy),)
     keep = torch.empty_like(x).bernoulli_(1 - p, generator=generator).div_(1 - p)
-    return x * keep, lambda dy: (dy * keep,)
+    return x * keep, lambda dy: (keep.mul_(dy),)  # in place: nobody else sees the mask
