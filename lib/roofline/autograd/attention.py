@@ -90,7 +90,7 @@ def _explicit(
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
     scores = wide(torch.matmul(q, k.transpose(-2, -1))) * scale
     if causal:
-        scores += _later(*scores.shape[-2:], scores)
+        scores += _later(scores.shape[-2], scores.shape[-1], scores)
     if mask is not None:
         scores += mask
     p = _softmax(scores, mask is not None or q.shape[-2] > k.shape[-2]).to(q.dtype)
