@@ -1,12 +1,18 @@
-"""Pooling: one number for each window of a picture."""
+"""Pooling: one number for each window of a picture.
+
+The largest number of a window is the largest of its rows' largest, so pooling goes along the rows
+first and then along the columns: for 2 by 2 windows that is two comparisons of whole pictures with
+themselves, shifted by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from .conv import Size, add_windows, pad_zeros, spread, windows
+from .blocks import BLOCK, whole
+from .conv import Size, pad_zeros, spread
 from .elementwise import Result
 from .tape import Tensor, op
 
@@ -17,45 +23,121 @@ def max_pool2d(x: Tensor, kernel: Size, stride: Size | None = None, padding: Siz
     ``stride`` is the kernel's size by default; padding never wins. The gradient goes to the
     first of the largest numbers, row by row.
     """
-    size = spread(kernel, 2)
-    return _max_pool(x, size, spread(stride or kernel, 2), spread(padding, 2))
+    return _pool(x, *_sizes(x, kernel, stride, padding), True)
 
 
 def avg_pool2d(x: Tensor, kernel: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """The mean of each window, zeros of the padding included: (n, c, h, w) to (n, c, h', w')."""
-    size = spread(kernel, 2)
-    return _avg_pool(x, size, spread(stride or kernel, 2), spread(padding, 2))
+    return _pool(x, *_sizes(x, kernel, stride, padding), False)
+
+
+def _sizes(x: Tensor, kernel: Size, stride: Size | None, padding: Size) -> tuple:
+    size, pads = spread(kernel, 2), spread(padding, 2)
+    for n, k, p in zip(x.data.shape[-2:], size, pads, strict=True):
+        if k > n + 2 * p or 2 * p > k:
+            raise ValueError(
+                f"a window of {size} doesn't fit {tuple(x.data.shape)} with padding {pads}: the "
+                "padding may be half the window, and the picture with it at least one window"
+            )
+    return size, spread(kernel if stride is None else stride, 2), pads
 
 
 @op
-def _max_pool(
-    x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+def _pool(
+    x: torch.Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    largest: bool,
 ) -> Result:
     shape = x.shape
-    views = windows(pad_zeros(x, padding, -torch.inf), kernel, stride, [1, 1])
-    y, place = views.flatten(-2).max(-1)
+    x = pad_zeros(x, padding, -torch.inf if largest else 0.0)
+    (n, c, h, w), (rows, columns) = x.shape, kernel
+    out = [(size - k) // s + 1 for size, k, s in zip((h, w), kernel, stride, strict=True)]
+    y = x.new_empty((n, c, *out))
+    row_won = column_won = None  # which row of its window, which number of that row was the largest
+    if largest:
+        row_won = x.new_empty(y.shape, dtype=torch.uint8)
+        column_won = x.new_empty((n, c, h, out[1]), dtype=torch.uint8)
+    for part in _samples(x):
+        half = _reduce(x[part], columns, stride[1], 3, column_won, part)
+        y[part] = _reduce(half, rows, stride[0], 2, row_won, part)
+    if not largest:
+        y.div_(rows * columns)
 
     def pullback(dy: torch.Tensor) -> tuple:
-        d_windows = dy.new_zeros((*dy.shape, kernel[0] * kernel[1]))
-        d_windows.scatter_(-1, place.unsqueeze(-1), dy.unsqueeze(-1))
-        d_windows = d_windows.view(*dy.shape, *kernel)
-        return (add_windows(d_windows, shape, stride, [1, 1], padding),)
+        dx = dy.new_empty((n, c, h, w))
+        for part in _samples(dx):
+            d = dy[part] if largest else dy[part] / (rows * columns)
+            half = dy.new_empty((*d.shape[:2], h, out[1]))
+            _hand_out(d, half, rows, stride[0], 2, row_won, part)
+            _hand_out(half, dx[part], columns, stride[1], 3, column_won, part)
+        inner = [slice(p, p + size) for p, size in zip(padding, shape[2:], strict=True)]
+        return (dx[:, :, inner[0], inner[1]],)
 
     return y, pullback
 
 
-@op
-def _avg_pool(
-    x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
-) -> Result:
-    shape = x.shape
-    y = windows(pad_zeros(x, padding), kernel, stride, [1, 1]).mean((-2, -1))
+def _samples(x: torch.Tensor) -> Iterator[slice]:
+    """Slices of the first dimension that fit a cache."""
+    size = len(x) if whole(x) else max(1, BLOCK // x[0].numel())
+    return (slice(start, start + size) for start in range(0, len(x), max(size, 1)))
 
-    def pullback(dy: torch.Tensor) -> tuple:
-        share = (dy / (kernel[0] * kernel[1]))[..., None, None].expand(*dy.shape, *kernel)
-        return (add_windows(share, shape, stride, [1, 1], padding),)
 
-    return y, pullback
+def _shifted(x: torch.Tensor, start: int, step: int, count: int, dim: int) -> torch.Tensor:
+    """``count`` entries of ``x`` along ``dim``, every ``step``-th from ``start`` on."""
+    index = slice(start, start + step * (count - 1) + 1, step)
+    return x[:, :, index] if dim == 2 else x[:, :, :, index]
+
+
+def _reduce(
+    x: torch.Tensor, size: int, step: int, dim: int, won: torch.Tensor | None, part: slice
+) -> torch.Tensor:
+    """The largest of each window along ``dim``, and which one it was; sums if ``won`` is None."""
+    count = (x.shape[dim] - size) // step + 1
+    best = _shifted(x, 0, step, count, dim)
+    code = None if won is None else won[part]
+    if code is not None and size != 2:
+        code.zero_()
+    for i in range(1, size):
+        other = _shifted(x, i, step, count, dim)
+        if code is None:
+            best = best + other
+            continue
+        if size == 2:
+            torch.gt(other, best, out=code.view(torch.bool))
+        else:
+            code.masked_fill_(other > best, i)
+        best = torch.maximum(best, other)
+    return best
+
+
+def _hand_out(
+    d: torch.Tensor,
+    out: torch.Tensor,
+    size: int,
+    step: int,
+    dim: int,
+    won: torch.Tensor | None,
+    part: slice,
+) -> None:
+    """The way back of :func:`_reduce`: each gradient to the one that won, or to all."""
+    count = d.shape[dim]
+    apart = step >= size
+    if not (apart and step == size and count * step == out.shape[dim]):
+        out.zero_()
+    code = None if won is None else won[part]
+    places = [_shifted(out, i, step, count, dim) for i in range(size)]
+    if code is not None and size == 2 and apart:
+        torch.mul(d, code.to(d.dtype), out=places[1])
+        torch.sub(d, places[1], out=places[0])
+        return
+    for i, place in enumerate(places):
+        share = d if code is None else d * (code == i).to(d.dtype)
+        if apart:
+            place.copy_(share)
+        else:
+            place.add_(share)
 
 
 def adaptive_avg_pool2d(x: Tensor, size: Size) -> Tensor:
