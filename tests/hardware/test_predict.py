@@ -154,17 +154,27 @@ def test_distance_is_what_was_touched_in_between():
         a.mul_(1)
 
     first = distances(run, reuse)
-    assert sum(count for count, _ in first[0]) == pytest.approx(2 * size)
+    assert sum(count for count, _ in first[0]) == pytest.approx(size)
     assert all(distance >= FAR / 2 for _, distance in first[0])  # never touched before
-    far = [distance for _, distance in first[3]]
-    # From a to a: the second touch of a (it is read and written), then b and c twice each.
-    assert max(far) == pytest.approx(4 * size, rel=0.3)
+    # From a to a: b and c, and all of a itself, part of it then and part of it now.
+    assert [distance for _, distance in first[3]] == pytest.approx(
+        [3 * size] * len(first[3]), rel=0.2
+    )
 
 
-def test_new_results_count_twice_and_overwritten_ones_are_not_read():
+def test_a_large_tensor_is_its_own_distance():
+    size = 1 << 20
+    x = torch.ones(size // 4)
+    reuse = Reuse()
+    distances(lambda: x.mul_(1), reuse)
+    [moves] = distances(lambda: x.mul_(1), reuse)
+    assert {round(distance / size, 1) for _, distance in moves} == {1.0}
+
+
+def test_each_tensor_counts_once_read_or_written_or_both():
     x, y = torch.ones(1000), torch.ones(1000)
-    moved = distances(lambda: (x + y, x.copy_(y)), Reuse())
-    assert [sum(count for count, _ in moves) for moves in moved] == [16000, 12000]
+    moved = distances(lambda: (x + y, x.copy_(y), x.add_(y)), Reuse())
+    assert [sum(count for count, _ in moves) for moves in moved] == [12000, 8000, 8000]
 
 
 def test_code_is_as_far_as_what_was_touched_since():

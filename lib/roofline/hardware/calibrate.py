@@ -17,13 +17,14 @@ import torch
 
 from roofline.hardware import samples
 from roofline.hardware.count import Call, Counter, count
-from roofline.hardware.kernels import Work, describe
+from roofline.hardware.kernels import BLOCKED, Work, describe
 from roofline.hardware.stopwatch import no_garbage_collection, pages_given, python_calls
 
 REFERENCE = 384  # rows of the product that every time is divided by
 ROUNDS = 7
+LONG = 20e-3  # seconds: such a call steadies itself
 FAR = 1 << 22  # bytes: more than a core's own caches hold
-WORKING_SETS = tuple(2**power for power in (16, 18, 19, 20, 21, 22, 23, 24, 26))
+WORKING_SETS = tuple(2**power for power in (16, 18, 19, 20, 21, 22, 23, 24, 26, 28))
 
 Numbers = dict[str, float]
 
@@ -32,10 +33,10 @@ def calibrate(seconds: float = 6.0) -> Numbers:
     """Seconds by "family.unit", with these besides:
 
     ``reference``: one product of ``REFERENCE`` rows, float32. ``traffic.BYTES``: one byte of memory
-    traffic in a working set of so many bytes. ``launch`` and ``view``: an operator with next
-    to nothing to do; ``recorded``: what PyTorch's autograd adds; each "near" and "far".
-    ``interpreter``: one call of a function in Python. ``page``: one page of memory that the
-    operating system gives anew.
+    traffic in a working set of so many bytes. ``launch`` and ``view``: an operator with next to
+    nothing to do; ``recorded``: what PyTorch's autograd adds; each "near" and "far".
+    ``FAMILY.far``: what a kernel costs more that was not called for a while. ``interpreter``: one
+    call of a function in Python. ``page``: one page of memory that the system gives anew.
 
     Where the machine is too slow or too busy for ``ROUNDS`` samples of each in about so many
     seconds, it takes three. Where even these take twice as long, it gives up: no numbers.
@@ -56,6 +57,10 @@ def calibrate(seconds: float = 6.0) -> Numbers:
                 equations.append((work_of(function, family), ratio))
                 done += 1
             numbers |= solve(family, equations)
+            if family in BLOCKED:
+                # The first sample is the smallest: code of this size is fetched from afar slowly.
+                far = reference.ratio_from_afar(functions[0]) - equations[0][1]
+                numbers[f"{family}.far"] = max(0.0, far)
         numbers |= traffic(reference) | dispatch(reference)
         numbers["page"] = reference.page()
     second = reference.seconds
@@ -63,13 +68,10 @@ def calibrate(seconds: float = 6.0) -> Numbers:
 
 
 def traffic(reference: Reference) -> Numbers:
-    """What a byte of memory traffic costs, by working set.
-
-    A copy reads a half of its working set, and fetches and writes the other half.
-    """
+    """What a byte of memory traffic costs, by working set: a copy touches all of it once."""
     launch = reference.ratio(_copy(256))
     return {
-        f"traffic.{size}": max(reference.ratio(_copy(size)) - launch, 0.0) / (1.5 * size)
+        f"traffic.{size}": max(reference.ratio(_copy(size)) - launch, 0.0) / size
         for size in WORKING_SETS
     }
 
@@ -127,7 +129,9 @@ class Reference:
     def ratio(self, function: Callable[[], object], rounds: int = ROUNDS) -> float:
         """How many reference products one call takes: the median of neighbouring pairs."""
         function()
-        number = max(1, round(1e-3 / max(self.time(function, 1), 1e-7)))
+        once = self.time(function)
+        number = max(1, round(1e-3 / max(once, 1e-7)))
+        rounds = rounds if once < LONG else 3
         ratios = []
         for _ in range(rounds):
             taken = self.time(function, number)
@@ -148,18 +152,21 @@ class Reference:
         return statistics.median(ratios)
 
     def page(self, size: int = 1 << 26) -> float:
-        """The same for a page of new memory: writing to it once, less writing to it again."""
-        ratios = []
-        for _ in range(3):
-            before = pages_given()
-            new = torch.empty(size // 4)
-            first = self.time(partial(new.fill_, 1.0), 1)
-            pages = pages_given() - before
-            again = self.time(partial(new.fill_, 2.0), 1)
-            self.now()
-            if pages:
-                ratios.append(max(0.0, first - again) / pages / self.times[-1])
-        return statistics.median(ratios) if ratios else 0.0
+        """The same for a page of new memory: taken, written to and given back, less the writing.
+
+        ``size`` is more than an allocator keeps for itself.
+        """
+
+        def fresh() -> None:
+            torch.empty(size // 4).fill_(1.0)
+
+        kept = torch.ones(size // 4)
+        before = pages_given()
+        fresh()
+        pages = pages_given() - before
+        if not pages:
+            return 0.0
+        return max(0.0, self.ratio(fresh, 3) - self.ratio(partial(kept.fill_, 1.0), 3)) / pages
 
     def time(self, function: Callable[[], object], number: int = 1) -> float:
         """Seconds of one call, from so many in a row."""

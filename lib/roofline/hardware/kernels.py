@@ -20,6 +20,13 @@ Work = dict[str, float]
 # Numbers that a vector register holds: libraries pad channels and columns to it.
 LANES = {"AVX512": 16, "AVX2": 8}.get(torch.backends.cpu.get_cpu_capability(), 4)
 
+# Families whose kernels keep their data in the cache while they compute: what is fetched from
+# further away comes on top. In all others arithmetic hides behind the data, or the data behind it.
+BLOCKED = frozenset(
+    "gemm bmm convolution convolution_backward attention attention_backward recurrent "
+    "recurrent_backward pool pool_backward".split()
+)
+
 _NAMES = {
     "exp": "exp exp_",
     "log": "log log_ log1p sin cos pow softplus",
@@ -159,10 +166,10 @@ def streaming(call: Call) -> tuple[str, Work]:
         work["element"] = moved.numel() if isinstance(moved, torch.Tensor) else elements
     elif family in _ROWS:
         work["row"] = elements / max(1, call.inputs[0].shape[-1])
-    elif family in ("reduce", "moments", "arg") and call.made:
+    elif family in ("reduce", "moments", "arg"):
         along_last = _reduces_last(args, call.inputs[0])
         family = family if along_last else f"{family}_columns"
-        work["row"] = call.made[0].numel() if along_last else 0
+        work["row"] = (*call.made, *call.written)[0].numel() if along_last else 0
     elif family == "pool":
         work["element"] = call.made[0].numel()
     elif family == "pool_backward":

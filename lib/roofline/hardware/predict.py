@@ -18,19 +18,14 @@ import torch
 
 from roofline.hardware.calibrate import FAR
 from roofline.hardware.count import Call, Counter
-from roofline.hardware.kernels import Work, describe
+from roofline.hardware.kernels import BLOCKED, Work, describe
 from roofline.hardware.profile import Profile, ProfileError
 from roofline.hardware.reuse import Reuse, Traffic
 from roofline.hardware.stopwatch import pages_given, python_calls
 
 Numbers = dict[str, float]
 
-# Families whose kernels keep their data in the cache while they compute: what is fetched from
-# further away comes on top. In all others arithmetic hides behind the data, or the data behind it.
-BLOCKED = frozenset(
-    "gemm bmm convolution convolution_backward attention attention_backward recurrent "
-    "recurrent_backward pool pool_backward".split()
-)
+PAGE_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -60,13 +55,13 @@ class Trace:
     views: int
     recorded: bool
     calls: int
-    pages: int
+    pages: float
 
 
 def predict(function: Callable[[], Any], profile: Profile) -> Prediction:
     """Predict the time of ``function()`` on the processor, from the profile of this machine.
 
-    The function is called seven times, as a training step would be: to warm up, to fill the
+    The function is called nine times, as a training step would be: to warm up, to fill the
     caches, to list its kernels, to count its calls of functions and its pages.
     """
     if profile.device != "cpu" or not profile.kernels:
@@ -92,8 +87,9 @@ def trace(function: Callable[[], Any]) -> Trace:
     calls = python_calls(function)
     function()
     before = pages_given()
-    function()
-    pages = pages_given() - before
+    for _ in range(PAGE_RUNS):  # not every run is given as many
+        function()
+    pages = (pages_given() - before) / PAGE_RUNS
     return Trace(listener.kernels, counts.views, listener.recorded, calls, pages)
 
 
@@ -128,20 +124,21 @@ def dispatch(trace: Trace, numbers: Numbers, per_byte: Callable[[float], float])
 
     Code is as far away as data that was touched when it was called last.
     """
-    launches = len(trace.kernels)
     nearest, farthest = per_byte(0.0), per_byte(FAR)
-    costs = [min(per_byte(distance), farthest) for _, _, _, distance in trace.kernels]
     span = farthest - nearest
-    away = sum(cost - nearest for cost in costs) / max(1, launches) / span if span > 0 else 0.0
-    total = 0.0
+    usual = max(0.0, numbers["launch.far"] - numbers["launch.near"])
+    seconds = away = 0.0
+    for family, _, _, distance in trace.kernels:
+        share = (min(per_byte(distance), farthest) - nearest) / span if span > 0 else 0.0
+        seconds += numbers["launch.near"] + share * numbers.get(f"{family}.far", usual)
+        away += share / len(trace.kernels)
     for name, times in (
-        ("launch", launches),
         ("view", trace.views),
-        ("recorded", (launches + trace.views) * trace.recorded),
+        ("recorded", (len(trace.kernels) + trace.views) * trace.recorded),
     ):
         near, far = numbers[f"{name}.near"], numbers[f"{name}.far"]
-        total += times * (near + away * max(0.0, far - near))
-    return total
+        seconds += times * (near + away * max(0.0, far - near))
+    return seconds
 
 
 def traffic_cost(numbers: Numbers) -> Callable[[float], float]:

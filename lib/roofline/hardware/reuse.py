@@ -37,48 +37,43 @@ class Reuse:
     def traffic(self, call: Call) -> Traffic:
         """The bytes that a kernel moves, with their distances, and note that it touched them.
 
-        A byte that is read counts once. One that is written but not read counts twice: its line
-        is fetched before it is written. One written where it was read counts once more.
+        A line of memory takes about as long to fetch for reading as for writing, and one that is
+        written where it was read takes no longer for it. Tables are touched where they are used.
         """
         operator = call.operator
         reads = call.inputs[1:] if operator.overwriter else call.inputs
-        moves: Traffic = []
         if operator.gatherer:
-            for each in call.made:
-                moves += self._distances(each, 3.0)
+            weights = [(each, 2.0) for each in call.made]
         elif operator.scatterer:
-            for each in call.inputs[1:]:
-                moves += self._distances(each, 3.0 if each.is_floating_point() else 1.0)
+            weights = [(each, 2.0 if each.is_floating_point() else 1.0) for each in call.inputs[1:]]
         else:
-            for each in reads:
-                moves += self._distances(each, 1.0)
-            for each in call.made:
-                moves += self._distances(each, 2.0)
-            for each in call.written:
-                read_too = any(each is other for other in reads)
-                moves += self._distances(each, 1.0 if read_too else 2.0)
-        for each in (*reads, *call.made, *call.written):
-            self._touch(each)
+            once = {id(each): each for each in (*reads, *call.made, *call.written)}
+            weights = [(each, 1.0) for each in once.values()]
+        return self._pass(weights)
+
+    def _pass(self, weights: list[tuple[torch.Tensor, float]]) -> Traffic:
+        """Go through tensors side by side, from their first blocks to their last.
+
+        Of a tensor that was just written the end is near and so, when it is reached, is not the
+        beginning: each block is as far away as the whole that was touched since.
+        """
+        total = float(sum(span(each) for each, _ in weights))
+        moves: Traffic = []
+        now: dict[int, float] = {}
+        for tensor, weight in weights:
+            size = span(tensor)
+            if not size:
+                continue
+            blocks = _blocks(tensor)
+            share = weight * size / len(blocks)
+            for number, block in enumerate(blocks):
+                at = self.clock + total * (number + 1) / len(blocks)
+                before = self.touched.get(block, -FAR)
+                moves.append((share, at - before))
+                now[block] = at
+        self.touched |= now
+        self.clock += total
         return moves
-
-    def _distances(self, tensor: torch.Tensor, weight: float) -> Traffic:
-        size = span(tensor)
-        if not size:
-            return []
-        blocks = _blocks(tensor)
-        share = weight * size / len(blocks)
-        found: dict[float, float] = {}
-        for block in blocks:
-            distance = self.clock - self.touched[block] if block in self.touched else FAR
-            found[distance] = found.get(distance, 0.0) + share
-        return [(count, distance) for distance, count in found.items()]
-
-    def _touch(self, tensor: torch.Tensor) -> None:
-        size = span(tensor)
-        if size:
-            self.clock += size
-            for block in _blocks(tensor):
-                self.touched[block] = self.clock
 
 
 def _blocks(tensor: torch.Tensor) -> range:

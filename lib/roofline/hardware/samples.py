@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -34,7 +37,7 @@ def _products(random: Callable[..., torch.Tensor]) -> Samples:
     bmm: list[Sample] = []
     for m, k, n in (
         (16, 16, 16), (256, 256, 256), (512, 512, 512), (16, 512, 512), (1024, 32, 512),
-        (1024, 512, 32), (128, 256, 128), (2048, 128, 16), (64, 64, 512), (512, 64, 64),
+        (1024, 512, 32), (459, 305, 173), (2047, 131, 19), (61, 83, 509), (507, 67, 77),
     ):  # fmt: skip
         x, w, b, y = random(m, k), random(n, k), random(n), random(m, n)
         gemm += [partial(torch.addmm, b, x, w.t()), partial(torch.mm, x, w.t())]
@@ -235,19 +238,12 @@ def views() -> Sample:
 
 
 def python() -> Sample:
-    """Plain Python as a step runs it: methods, closures, small objects. 400 calls and one."""
-
-    class Value:
-        def __init__(self, number: int):
-            self.number = number
-
-        def after(self, other: Value) -> Value:
-            return Value(self.number + other.number)
+    """Ordinary Python, of the standard library: functions calling functions, small objects."""
+    text = "A processor that waits for memory is a heater. " * 3
 
     def run() -> None:
-        value = Value(1)
-        for _ in range(100):
-            later = value.after
-            value = (lambda later=later: later(Value(2)))()
+        textwrap.wrap(text, 30)
+        inspect.signature(textwrap.wrap)
+        Fraction(3, 7) + Fraction(1, 3)
 
     return run
