@@ -71,7 +71,8 @@ print(f"latency:  {machine.overhead * 1e6:.1f} µs for an operation on one numbe
 # %% [markdown] exercise="machine.product"
 # ### Exercise: the cost of a product
 #
-# Return FLOPs, bytes and intensity of that product, for numbers of `size` bytes each. Then ask your own
+# Return FLOPs, bytes and intensity of that product, for numbers of `size` bytes each. Count $2k$ FLOPs for
+# each entry of the result. Then ask your own
 # function: at which size of a square float32 product does a byte buy 10 FLOPs?
 #
 # <details><summary>The bytes are off by a factor</summary>
@@ -96,7 +97,8 @@ check("machine.product", product)
 # ### Exercise: the same result for less
 #
 # Before you make arithmetic fast, make it less. `matrices` is a list $A_1, \dots, A_r$ of matrices whose
-# shapes fit, `v` a vector. Return $A_1 A_2 \cdots A_r v$ with as few FLOPs as possible. They are counted.
+# shapes fit and get narrower to the left, `v` a vector. Return $A_1 A_2 \cdots A_r v$ with as few FLOPs as
+# possible, without `torch.linalg.multi_dot`. They are counted. Leave `matrices` as it is.
 # Multiplication of matrices is associative: the result doesn't care where you put the brackets, the bill
 # does.
 #
@@ -408,7 +410,8 @@ for name, (flops, speed, _) in cards.items():
 # tensor. The obvious way builds all $n \cdot m \cdot d$ differences: many bytes, few FLOPs on each. But
 # $\lVert x - y\rVert^2 = \lVert x\rVert^2 + \lVert y\rVert^2 - 2\,x\!\cdot\! y$, and the last term for all
 # pairs at once is an operation that you have met. Never build anything larger than the result; that is
-# counted. Rounding can make a distance slightly negative: return 0 then.
+# counted. Rounding can make a distance slightly negative: return 0 then. The result has the dtype of `x`.
+# `torch.cdist` is for comparison below and doesn't count here.
 #
 # <details><summary>NaN in a later square root</summary>
 # A point's distance to itself may come out as −1e-6. Which function cuts that off?

@@ -110,7 +110,8 @@ print(
 # test set gets the same two numbers for each channel. Its own would let the test leak into the
 # preparation, and a single picture in the field has no set to take a mean of.
 #
-# A channel that never changes has a deviation of 0. Let it come out as zeros.
+# A channel that never changes in training has a deviation of 0. Let it come out as zeros there, and in the
+# test set as zeros or as its difference from the mean.
 #
 # <details><summary>nan where a channel is constant</summary>
 # 0/0. What could you divide by instead, so that zeros stay zeros?

@@ -43,9 +43,11 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def plain_numbers(value: Any) -> Any:
-    """``value`` with NumPy's numbers, also inside lists, tuples and dicts, as Python's."""
+    """``value`` with NumPy's numbers as Python's and kinds of dict as dicts, also inside others."""
 
     def leaf(v: Any) -> Any:
+        if isinstance(v, dict):  # a Counter, a defaultdict
+            return mapped(dict(v), leaf)
         return v.item() if isinstance(v, np.generic) else v
 
     return mapped(value, leaf)

@@ -46,7 +46,13 @@ class Stack(Exercise):
         plain = [(k, 1, 0) for k in torch.randint(2, 6, (3,), generator=random).tolist()]
         article = [(3, 1, 0), (2, 2, 0), (3, 1, 0), (2, 2, 0)]
         mixed = [(7, 2, 3), (3, 2, 1), (3, 1, 1), *drawn(1), (3, 1, 1)]
-        return [(plain, 40)], [(article, 224), (mixed, 101), (mixed, 96), (drawn(3), 150)]
+        return [(plain, 40)], [
+            (article, 224),
+            (mixed, 101),
+            (mixed, 96),
+            (drawn(3), 150),
+            (mixed, 20),
+        ]
 
     def probe(self, answer: Any, cases: Any) -> Any:
         return [[call(answer, *case) for case in group] for group in cases]

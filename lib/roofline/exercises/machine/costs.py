@@ -116,6 +116,9 @@ class Chain(Exercise):
         name = "counted FLOPs"
         if value.lost:
             return [value, one, Item(name, 1, 0.0, "counted once the result is right")]
+        if outputs["many"].counts["flops"] == 0:
+            hint = "only torch's products are counted: use @"
+            return [value, one, Item(name, 1, 0.0, "no product was seen", hint)]
         least = sum(2 * m.numel() for m in matrices)
         cost = at_most(name, 1, outputs["many"], least, "FLOPs", "flops")
         if cost.lost:

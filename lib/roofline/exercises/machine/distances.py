@@ -20,18 +20,21 @@ class Distances(Exercise):
         random = generator(seed)
         x, y = torch.randn(9, 5, generator=random), torch.randn(7, 5, generator=random)
         large = [torch.randn(n, 32, generator=random) for n in (96, 80)]
-        return x, y, large, 10 * torch.randn(40, 16, generator=random)
+        far = 10 * torch.randn(40, 16, generator=random)
+        near = torch.randn(6, 5, generator=random)
+        return x, y, large, far, (near, near + 0.05 * torch.randn(6, 5, generator=random))
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        x, y, large, far = cases
+        x, y, large, far, near = cases
         return {
             "values": call(answer, x, y),
             "large": call(answer, *large, count=True),
             "self": call(answer, far, far),
+            "near": call(answer, *near),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        x, y, (wide, long), far = cases
+        x, y, (wide, long), far, near = cases
         right = ((x[:, None] - y[None]) ** 2).sum(-1)
         cross = x @ y.T
         squares = (x * x).sum(1)[:, None] + (y * y).sum(1)
@@ -64,11 +67,27 @@ class Distances(Exercise):
         name = "nothing larger than the result"
         if values.lost:
             return [values, negative, Item(name, 1, 0.0, "counted once the values are right")]
-        result = 4 * len(wide) * len(long)
+        close = compare(
+            name, 1, outputs["near"], ((near[0][:, None] - near[1]) ** 2).sum(-1), rtol=1e-2
+        )
+        if close.lost:
+            return [
+                values,
+                negative,
+                Item(name, 1, 0.0, f"small distances are off: {close.message}"),
+            ]
+        made, result = outputs["large"], 4 * len(wide) * len(long)
         largest = at_most(
             name, 1, outputs["large"], 2 * result, "bytes at once", "largest_allocation"
         )
         if largest.lost and outputs["large"].ok:
             hint = "all differences were built: n × m × d numbers"
             largest = Item(name, 1, 0.0, largest.message, hint)
+        if (
+            not largest.lost
+            and made.ok
+            and made.counts["flops"] < 2 * wide.shape[1] * len(wide) * len(long)
+        ):
+            hint = "only torch operations are counted: all pairs at once are one matrix product"
+            return [values, negative, Item(name, 1, 0.0, "no product of x and y was seen", hint)]
         return [values, negative, largest]

@@ -22,7 +22,8 @@ class Program(Exercise):
         drawn = torch.rand(6, 2, generator=generator(seed), dtype=torch.float64)
         small = [(1e3 * float(a), 1e3 * float(b)) for a, b in drawn[:3]]
         large = [(1e7 * float(1 + a), 1e6 * float(1 + b)) for a, b in drawn[3:]]
-        return [[*small, *large], large, small]
+        one_sided = [(1.0, 1e9), (1e12, 1.0)]  # each waits for one limit and not for the other
+        return [[*small, *large], large, small, one_sided]
 
     def probe(self, answer: Any, cases: Any) -> Any:
         made = [call(answer, case, *self.machine) for case in cases]
@@ -88,7 +89,7 @@ class Tokens(Exercise):
         parameters = 1e9 * float(1 + 6 * torch.rand(1, generator=generator(seed)))
         card = 312e12, 2039e9, 80e9
         return {
-            "one": [(parameters, 2, 1, *card), (parameters, 0.5, 1, *card)],
+            "one": [(parameters, 2, 1, *card), (60e9, 0.5, 1, *card), (40e9, 2, 1, *card)],
             "many": [(parameters, 2, 64, *card), (parameters, 2, 1024, *card)],
             "large": (70e9, 2, 1, *card),
         }

@@ -41,6 +41,12 @@ class Blocked(Exercise):
 
     def probe(self, answer: Any, cases: Any) -> Any:
         small, far, large = cases
+        values = {
+            "one": together([call(answer, *small)]),
+            "several": together([call(answer, *small, block=8)]),
+            "uneven": together([call(answer, *small, block=7)]),
+            "far": together([call(answer, *case, block=8) for case in far]),
+        }
         counted = call(answer, *large, block=self.block, count=True)
 
         def beside_torch(q: Any, k: Any, v: Any) -> int:
@@ -57,10 +63,7 @@ class Blocked(Exercise):
                     tracemalloc.stop()
 
         return {
-            "one": together([call(answer, *small)]),
-            "several": together([call(answer, *small, block=8)]),
-            "uneven": together([call(answer, *small, block=7)]),
-            "far": together([call(answer, *case, block=8) for case in far]),
+            **values,
             "large": counted,
             "beside": call(beside_torch, *large) if counted.ok else counted,
         }
