@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 
-from .deferred import product, row_sum
+from .blocks import BLOCK, whole
+from .deferred import product
+from .matrix import affine
 from .tape import op
 
 Result = tuple[tuple[torch.Tensor, ...], Callable]
 
 
-class Sequence:
+class Run:
     """The order of the steps, and the states: ``states[before(t)]`` goes into step t."""
 
     def __init__(self, x: torch.Tensor, h0: torch.Tensor, lengths: Any, reverse: bool):
@@ -33,6 +35,18 @@ class Sequence:
         if lengths is not None:
             time = torch.arange(self.steps, device=x.device).unsqueeze(1)
             self.real = (time < lengths.to(x.device)).to(x.dtype).unsqueeze(-1)
+
+    def back(self, steps: slice) -> range:
+        """The steps of a slice in the order of the walk back."""
+        forward = range(steps.start, steps.stop)
+        return forward if self.reverse else forward[::-1]
+
+    def blocks(self, gates: torch.Tensor) -> list[slice]:
+        """Slices of steps whose gates fit a cache, in the order of the walk back."""
+        size = self.steps if whole(gates) else max(1, BLOCK // gates[0].numel())
+        starts = range(0, self.steps, max(size, 1))
+        slices = [slice(start, min(start + size, self.steps)) for start in starts]
+        return slices if self.reverse else slices[::-1]
 
     def states(self, first: torch.Tensor) -> torch.Tensor:
         """Room for a state before and after every step, with ``first`` where the walk begins."""
@@ -80,9 +94,7 @@ class Sequence:
 
 def input_gates(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """What the inputs of all steps add to the gates: (t, n, gates * hidden)."""
-    rows = x.reshape(-1, x.shape[2])
-    gates = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-    return gates.view(x.shape[0], x.shape[1], weight.shape[0])
+    return affine(x.reshape(-1, x.shape[2]), weight, bias).view(x.shape[0], x.shape[1], -1)
 
 
 def weight_gradients(
@@ -107,8 +119,8 @@ def weight_gradients(
         dx,
         None if x is None else product(rows.t(), x.reshape(-1, x.shape[2]), (width, x.shape[2])),
         product(recurrent.t(), h.reshape(-1, hidden), (width, hidden)) if needs[1] else None,
-        row_sum(rows) if needs[2] else None,
-        row_sum(recurrent) if needs[3] else None,
+        d_bias,
+        d_bias if d_recurrent is d_gates else recurrent.sum(0),
     )
 
 
@@ -132,20 +144,21 @@ def lstm(
     c' = f c + i g and h' = o tanh(c'). Source: Hochreiter and Schmidhuber, 1997; Gers et al., 2000.
     """
     hidden = h0.shape[-1]
-    run = Sequence(x, h0, lengths, reverse)
+    run = Run(x, h0, lengths, reverse)
     bias = bias_ih if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     gates = input_gates(x, weight_ih, bias)
     h, c = run.states(h0), run.states(c0)
     recurrent = weight_hh.t()
+    gate_at, h_at, c_at = gates.unbind(0), h.unbind(0), c.unbind(0)
     for t in run.order:
-        before, after, gate = run.before(t), run.after(t), gates[t]
-        gate.addmm_(h[before], recurrent)
+        before, after, gate = run.before(t), run.after(t), gate_at[t]
+        gate.addmm_(h_at[before], recurrent)
         i, f, g, o = gate.split(hidden, 1)
         gate[:, : 2 * hidden].sigmoid_()
         g.tanh_()
         o.sigmoid_()
-        torch.mul(f, c[before], out=c[after]).addcmul_(i, g)
-        torch.tanh(c[after], out=h[after]).mul_(o)
+        torch.mul(f, c_at[before], out=c_at[after]).addcmul_(i, g)
+        torch.tanh(c_at[after], out=h_at[after]).mul_(o)
         run.hold(t, c)
         run.hold(t, h)
     weight_x = weight_ih if needs[0] else None
@@ -153,34 +166,36 @@ def lstm(
 
     def pullback(grads: list) -> tuple:
         dy, dh, dc = grads
-        # The slope of every gate, for all steps at once: d_gate = slope * dc, or dh for the last.
-        i, f, g, o = gates.split(hidden, 2)
-        tanh_c = torch.tanh(run.outputs(c))
-        forget, through = f.clone(), tanh_c.square().neg_().add_(1).mul_(o)
-        slope = torch.empty_like(gates)
-        d_i, d_f, d_g, d_o = slope.split(hidden, 2)
-        torch.addcmul(i, i, i, value=-1, out=d_i).mul_(g)
-        torch.addcmul(f, f, f, value=-1, out=d_f).mul_(run.inputs(c))
-        torch.mul(g, g, out=d_g).neg_().add_(1).mul_(i)
-        torch.addcmul(o, o, o, value=-1, out=d_o).mul_(tanh_c)
         dh = torch.zeros_like(h0) if dh is None else dh
         dc = torch.zeros_like(c0) if dc is None else dc.clone()
-        for t in reversed(run.order):
-            dh, passing = run.enter(t, dh, dy)
-            kept_c = None
-            if run.real is not None:
-                kept_c = dc * (1 - run.real[t])
-                dc = dc * run.real[t]
-            dc.addcmul_(dh, through[t])
-            slope[t, :, : 3 * hidden].view(-1, 3, hidden).mul_(dc.unsqueeze(1))
-            d_o[t].mul_(dh)
-            dc.mul_(forget[t])
-            dh = slope[t] @ weight_hh
-            if passing is not None:
-                dh += passing
-                dc += kept_c
+        for steps in run.blocks(gates):
+            # The slope of every gate, for some steps at once: times dc, or for the last dh, it is
+            # the gate's gradient. In place, since nobody else sees the gates.
+            i, f, g, o = gates[steps].split(hidden, 2)
+            tanh_c, forget = torch.tanh(run.outputs(c)[steps]), f.clone()
+            through = torch.addcmul(o, o, tanh_c.square(), value=-1)
+            g_slope = (g * g).neg_().add_(1).mul_(i)
+            i.addcmul_(i, i, value=-1).mul_(g)
+            f.addcmul_(f, f, value=-1).mul_(run.inputs(c)[steps])
+            o.addcmul_(o, o, value=-1).mul_(tanh_c)
+            g.copy_(g_slope)
+            for t in run.back(steps):
+                dh, passing = run.enter(t, dh, dy)
+                past = None
+                if run.real is not None:
+                    past = dc * (1 - run.real[t])
+                    dc = dc * run.real[t]
+                at = t - steps.start
+                dc.addcmul_(dh, through[at])
+                gates[t, :, : 3 * hidden].view(-1, 3, hidden).mul_(dc.unsqueeze(1))
+                o[at].mul_(dh)
+                dc.mul_(forget[at])
+                dh = gates[t] @ weight_hh
+                if passing is not None:
+                    dh += passing
+                    dc += past
         dx, *d_weights = weight_gradients(
-            slope, slope, for_weight, run.inputs(h), weight_x, needs[3:]
+            gates, gates, for_weight, run.inputs(h), weight_x, needs[3:]
         )
         return dx, dh, dc, *d_weights
 
@@ -207,7 +222,7 @@ def gru(
     in the form where r acts on the product.
     """
     hidden = h0.shape[-1]
-    run = Sequence(x, h0, lengths, reverse)
+    run = Run(x, h0, lengths, reverse)
     gates = input_gates(x, weight_ih, bias_ih)
     added = torch.empty_like(gates[..., :hidden])  # b of the third gate
     h = run.states(h0)
@@ -273,7 +288,7 @@ def rnn(
     """
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn's nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
-    run = Sequence(x, h0, lengths, reverse)
+    run = Run(x, h0, lengths, reverse)
     bias = bias_ih if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     gates = input_gates(x, weight_ih, bias)
     h = run.states(h0)
