@@ -11,6 +11,7 @@ import torch
 from hardware.profiles import made_up
 from roofline.hardware import probe as prober
 from roofline.hardware import report
+from roofline.hardware.load import gpu_in_use
 from roofline.hardware.machine import machine
 from roofline.hardware.profile import (
     ProfileError,
@@ -85,6 +86,26 @@ def test_a_dtype_without_a_kernel_or_memory_is_noted_and_left(error, reason):
     device = torch.device("cpu")
     assert prober._sweep("float16", sizes, sizes, sizes, trial, device, 1.0, notes) == []
     assert notes == [f"float16 stopped at 32: {reason}"]
+
+
+def test_copies_go_both_ways_and_stop_with_the_time(monkeypatch):
+    """On the processor itself, where both ends are main memory: the same code as for a GPU."""
+    monkeypatch.setattr(prober, "COPY_SIZES", (2**16, 2**18))
+    rates = prober.copy_sweep(torch.device("cpu"), 0.4, [])
+    assert [(rate.what, rate.size) for rate in rates] == [
+        ("to device", 2**16), ("to device", 2**18), ("from device", 2**16), ("from device", 2**18),
+    ]  # fmt: skip
+
+
+def test_a_gpu_that_computes_for_others_is_said_to_be_busy(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 40)
+    assert gpu_in_use(torch.device("cuda")) == "something else used 40% of the GPU"
+    assert gpu_in_use(torch.device("cpu")) == ""
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 3)
+    assert gpu_in_use(torch.device("cuda")) == ""
+    monkeypatch.undo()
+    if not torch.cuda.is_available():
+        assert gpu_in_use(torch.device("cuda")) == ""
 
 
 def test_rates_of_a_profile():

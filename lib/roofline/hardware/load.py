@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import psutil
+import torch
 
 # Above these shares of the time a measurement is said to be disturbed.
 OTHERS = 0.15
@@ -66,6 +67,20 @@ def disturbance(
         if waiting > WAITING and (threads == 1 or reasons):
             reasons.append(f"the measured code was off the processor {waiting:.0%} of the time")
     return "; ".join(reasons)
+
+
+def gpu_in_use(device: torch.device) -> str:
+    """In words, that something else computes on a GPU right now; "" if nothing does or none tells.
+
+    To be asked before measuring: afterwards it is the measurement that used it.
+    """
+    if device.type != "cuda":
+        return ""
+    try:
+        share = torch.cuda.utilization(device) / 100
+    except Exception:  # neither nvidia-ml-py nor amdsmi is there, or the driver does not tell
+        return ""
+    return f"something else used {share:.0%} of the GPU" if share > OTHERS else ""
 
 
 def spread_reason(spread: float, limit: float = 0.25) -> str:

@@ -20,7 +20,7 @@ import torch
 
 from roofline import __version__
 from roofline.hardware.calibrate import calibrate
-from roofline.hardware.load import Watch
+from roofline.hardware.load import Watch, gpu_in_use
 from roofline.hardware.machine import best_device, machine, synchronize
 from roofline.hardware.profile import (
     Profile,
@@ -55,6 +55,7 @@ def probe(
     start = time.perf_counter()
     notes: list[str] = []
     on_processor = device.type == "cpu"
+    before = gpu_in_use(device)
     with Watch(torch.get_num_threads() if on_processor else 0) as watch:
         progress("launching an operator")
         overhead, latency = launch_overhead(device)
@@ -100,7 +101,7 @@ def probe(
         bandwidth=tuple(bandwidth),
         copies=tuple(copies),
         kernels=kernels,
-        busy="; ".join(reasons),
+        busy="; ".join(filter(None, reasons)),
         notes=tuple(notes),
     )
 
