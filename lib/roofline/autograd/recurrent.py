@@ -111,7 +111,7 @@ def weight_gradients(
     """
     rows = d_gates.flatten(0, 1)
     recurrent = d_recurrent.flatten(0, 1)
-    width, hidden = rows.shape[1], h.shape[2]
+    width, hidden, d_bias = rows.shape[1], h.shape[2], rows.sum(0)
     dx = None
     if weight_ih is not None:
         dx = (rows @ weight_ih).view(*d_gates.shape[:2], weight_ih.shape[1])
