@@ -46,6 +46,11 @@ def test_probe_measures_every_part(small_sizes):
     assert profile_from(json.loads(json.dumps(profile.as_dict()))) == profile
 
 
+def test_a_profile_says_who_kept_the_gpu_busy(small_sizes, monkeypatch):
+    monkeypatch.setattr(prober, "gpu_in_use", lambda device: "something else used 40% of the GPU")
+    assert "40% of the GPU" in prober.probe("cpu", seconds=0.5).label
+
+
 def test_a_sweep_stops_before_a_size_that_takes_too_long(monkeypatch):
     sizes, asked = (1, 2, 4, 1000), []
     monkeypatch.setattr(prober, "time_in_turn", lambda functions, *_: [[1e-3 * functions[0]()]])

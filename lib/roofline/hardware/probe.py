@@ -101,7 +101,7 @@ def probe(
         bandwidth=tuple(bandwidth),
         copies=tuple(copies),
         kernels=kernels,
-        busy="; ".join(filter(None, reasons)),
+        busy="; ".join(reasons),
         notes=tuple(notes),
     )
 
