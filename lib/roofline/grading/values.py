@@ -50,7 +50,10 @@ def plain_numbers(value: Any) -> Any:
             return mapped(dict(v), leaf)
         return v.item() if isinstance(v, np.generic) else v
 
-    return mapped(value, leaf)
+    try:
+        return mapped(value, leaf)
+    except RecursionError:  # it contains itself: what is done with it next says so
+        return value
 
 
 def copied(value: Any) -> Any:
