@@ -97,8 +97,8 @@ check("machine.product", product)
 # ### Exercise: the same result for less
 #
 # Before you make arithmetic fast, make it less. `matrices` is a list $A_1, \dots, A_r$ of matrices whose
-# shapes fit and get narrower to the left, `v` a vector. Return $A_1 A_2 \cdots A_r v$ with as few FLOPs as
-# possible, without `torch.linalg.multi_dot`. They are counted. Leave `matrices` as it is.
+# shapes fit, `v` a vector. Return $A_1 A_2 \cdots A_r v$ for 2 FLOPs an entry of the matrices, counted, and
+# without `torch.linalg.multi_dot`. Leave `matrices` as it is.
 # Multiplication of matrices is associative: the result doesn't care where you put the brackets, the bill
 # does.
 #
@@ -479,9 +479,10 @@ print(f"both count {ours.flops:,} FLOPs")
 #
 # > "A GPU with twice the FLOP/s is twice as fast."
 #
-# You don't need two GPUs to test that. One thread and all threads of your processor are two machines with
-# the same memory: the second has more arithmetic. Here is what it gains on a large product, and on a
-# matrix times a vector.
+# You don't need two GPUs to test that. One thread and all threads of your processor are two machines that
+# share a memory: the second has more arithmetic. Here is what it gains on a large product, and on a matrix
+# times a vector. On many machines one thread alone can't draw all the bandwidth; then the second machine
+# has more of both, and the vector gains too.
 
 # %% name="measure-claim"
 threads = {"one": 1, "all": max(2, torch.get_num_threads())}
@@ -497,6 +498,10 @@ for what, function in (("product", lambda: square @ square), ("vector", lambda: 
     print(
         f"{what:<8} all threads against one: {gains[what]:.2f} times as fast ({times['all'].label})"
     )
+if gains["vector"] < 0.8 * gains["product"]:
+    print("here more arithmetic helped the product and not, or less, what waits for memory")
+else:
+    print("here one thread doesn't draw all the bandwidth: threads brought transfer, too")
 faster, wider = 989e12 / 312e12, 3350e9 / 2039e9
 print(
     f"modelled: H100 against A100 SXM, {faster:.2f} times the FLOP/s, but {wider:.2f} times the tokens for one user"
