@@ -1,7 +1,8 @@
 """Scaled dot-product attention, twice: as the formula says it, and block by block.
 
-The formula's version keeps every weight, t * s numbers for each head. The blocked one keeps none:
-the walk back makes them again, and what is computed between two products stays in the cache.
+The formula's version passes t * s weights for each head through memory many times. In the blocked
+one what is computed between two products stays in the cache; and it need not keep the weights,
+since the walk back can make them again.
 Sources: Vaswani et al., 1706.03762, equation 1; Dao et al., "FlashAttention", 2205.14135, for the
 blocks and the recomputation.
 """
@@ -26,7 +27,7 @@ def attention(
     mask: torch.Tensor | None = None,
     causal: bool = False,
     scale: float | None = None,
-    recompute: bool | None = None,
+    recompute: bool = True,
 ) -> Tensor:
     """``softmax(q k^T / sqrt(d)) v``: each query takes a mean of values, by its match with keys.
 
@@ -38,7 +39,7 @@ def attention(
             scores.
         causal: a query looks at no later position; the last query stands beside the last key.
         scale: what q k^T is multiplied by, 1 / sqrt(d) by default.
-        recompute: block by block, keeping no weights; by default where the weights are many.
+        recompute: keep no weights, and make them again on the way back.
 
     Returns (..., heads, t, d). A query that may look at nothing gets zeros.
     """
@@ -50,10 +51,11 @@ def attention(
             f"{heads} heads and width {d}, not {tuple(k.data.shape)} and {tuple(v.data.shape)}"
         )
     scale = 1 / math.sqrt(d) if scale is None else scale
-    if recompute is None:
-        many = q.data.shape[:-1].numel() * s > 4 * BLOCK
-        recompute = many and not torch.compiler.is_compiling()
-    return (_blocked if recompute else _explicit)(q, k, v, _additive(mask, q.data), causal, scale)
+    mask = _additive(mask, q.data)
+    few = q.data.shape[:-1].numel() * s <= BLOCK
+    if few or torch.compiler.is_compiling():
+        return explicit_attention(q, k, v, mask, causal, scale)
+    return _blocked(q, k, v, mask, causal, scale, recompute)
 
 
 def _additive(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:
@@ -77,7 +79,7 @@ def _softmax(scores: torch.Tensor, masked: bool) -> torch.Tensor:
 
 
 @op
-def _explicit(
+def explicit_attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -85,6 +87,7 @@ def _explicit(
     causal: bool,
     scale: float,
 ) -> Result:
+    """:func:`attention` as its formula says it; ``mask`` is numbers to add."""
     groups = q.shape[-3] // k.shape[-3]
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
@@ -118,13 +121,14 @@ def _blocked(
     mask: torch.Tensor | None,
     causal: bool,
     scale: float,
+    recompute: bool,
 ) -> Result:
-    *batch, heads, t, _ = q.shape
-    s, groups = k.shape[-2], heads // k.shape[-3]
+    *batch, heads, t, d = q.shape
+    key_heads, s = k.shape[-3:-1]
     on_cpu = q.device.type == "cpu"
-    room = BLOCK // 2 if on_cpu else 2**26  # for the scores of a block
-    together = max(1, room // (heads * t * s))  # samples in a block, if it holds whole ones
-    step = max(16, room // (heads * s))
+    room = BLOCK // 2 if on_cpu else 2**26  # for the weights of a block
+    together = max(1, room // (heads * t * s))  # samples in a block
+    step = max(16, room // (heads * s))  # queries in a block, if it doesn't hold a whole sample
     # Blocks of queries with the keys that they see, the last first: it sees all. None is all.
     rows: list = [(None, None)]
     if step < t:
@@ -132,80 +136,98 @@ def _blocked(
         rows = [(slice(max(0, end - step), end), slice(max(1, end + s - t))) for end in ends]
         rows = rows if causal else [(row, None) for row, _ in rows]
     later = _later(t, s, wide(q[..., :0])) if causal else None
+    masks: Sequence = [None] * -(-q.shape[:-3].numel() // together)
     if mask is not None:
         mask = mask[(None,) * (3 - mask.dim())]
         mask = mask.expand(*batch, heads if together > 1 else mask.shape[-3], *mask.shape[-2:])
+        masks = _pieces(mask, together)
     load = wide if on_cpu else (lambda x: x)  # processors are slow with 16 bits
     none = load(q.new_empty(()))
 
-    def pieces(*tensors: torch.Tensor) -> Iterator[tuple]:
-        """Each tensor, (..., heads, t, d), as (heads, t, d) of some samples together."""
-        parts = [x.reshape(-1, *x.shape[-3:]).split(together) for x in tensors]
-        for part in zip(*parts, strict=True):
-            yield tuple([load(x).reshape(-1, *x.shape[-2:]) for x in part])
+    def blocks(*tensors: torch.Tensor) -> Iterator[tuple]:
+        """Queries, keys, values, mask and ``tensors`` of some samples, each (heads, t, width)."""
+        parts = [_pieces(x, together) for x in (q, k, v, *tensors)]
+        for q_i, k_i, v_i, *others, mask_i in zip(*parts, masks, strict=True):
+            keys, values = (_each(load(x), heads // key_heads) for x in (k_i, v_i))
+            yield load(q_i), keys, values, mask_i, *[load(x) for x in others]
 
-    def weights(q: torch.Tensor, k: torch.Tensor, mask: list, row: Any, seen: Any) -> torch.Tensor:
+    def weights(q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any) -> torch.Tensor:
         left, right = _cut(q, row), _cut(k, seen).transpose(1, 2)
         x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale))
         if later is not None:
             x += later if row is None else later[row, seen]
-        for each in mask:
-            each = _cut(each, row) if each.shape[1] > 1 else each
-            x += each if seen is None else each[..., seen]
-        return _softmax(x, bool(mask) or t > s).to(k.dtype)
+        if mask is not None:
+            mask = _cut(mask, row) if mask.shape[1] > 1 else mask
+            x += mask if seen is None else mask[..., seen]
+        return _softmax(x, mask is not None or t > s).to(k.dtype)
 
-    given = (q, k, v) if mask is None else (q, k, v, mask)
-    y = _room(q, v.shape[-1])
-    for out, (q_i, k_i, v_i, *mask_i) in zip(_parts(y, together), pieces(*given), strict=True):
-        keys, values = _each(k_i, groups), _each(v_i, groups)
+    # Laid out as the linear layers before and after it take it: heads beside each other.
+    y = q.new_empty((*batch, t, heads, v.shape[-1])).transpose(-3, -2)
+    kept: list[torch.Tensor] = []
+    for out, (queries, keys, values, mask_i) in zip(_parts(y, together), blocks(), strict=True):
         for row, seen in rows:
-            part = torch.bmm(weights(q_i, keys, mask_i, row, seen), _cut(values, seen))
-            _cut(out, row, 2).copy_(part.view(-1, heads, *part.shape[1:]))
+            p = weights(queries, keys, mask_i, row, seen)
+            part = torch.bmm(p, _cut(values, seen))
+            _cut(out, row, -2).copy_(part.view(-1, heads, *part.shape[1:]))
+            if not recompute:
+                kept.append(p)
+    kept.reverse()
 
     def pullback(dy: torch.Tensor) -> tuple:
-        grads = _room(q), _room(k), _room(v)
+        grads = _beside(q, k, v)
         outs = zip(*[_parts(x, together) for x in grads], strict=True)
-        for (dq, dk, dv), (y_i, d_i, q_i, k_i, v_i, *mask_i) in zip(
-            outs, pieces(y, dy, *given), strict=True
+        for (dq, dk, dv), (queries, keys, values, mask_i, y_i, d_i) in zip(
+            outs, blocks(y, dy), strict=True
         ):
-            keys, values = _each(k_i, groups), _each(v_i, groups)
             totals: list[torch.Tensor] = []
             for row, seen in rows:
                 d = _cut(d_i, row)
-                p = weights(q_i, keys, mask_i, row, seen)
+                p = kept.pop() if kept else weights(queries, keys, mask_i, row, seen)
                 ds = torch.bmm(d, _cut(values, seen).transpose(1, 2))
                 ds.sub_((d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
                 part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)
-                _cut(dq, row, 2).copy_(part.view(-1, heads, *part.shape[1:]))
+                _cut(dq, row, -2).copy_(part.view(-1, heads, *part.shape[1:]))
                 p, ds = p.transpose(1, 2), ds.transpose(1, 2)
-                part = torch.baddbmm(none, ds, _cut(q_i, row), beta=0, alpha=scale)
+                part = torch.baddbmm(none, ds, _cut(queries, row), beta=0, alpha=scale)
                 if not totals:
                     totals = [part, torch.bmm(p, d)]
                 else:
                     _cut(totals[0], seen).add_(part)
                     _cut(totals[1], seen).baddbmm_(p, d)
             for out, total in zip((dk, dv), totals, strict=True):
-                if groups > 1:
-                    total = total.unflatten(0, (-1, groups)).sum(1)
+                if key_heads < heads:
+                    total = total.unflatten(0, (-1, heads // key_heads)).sum(1)
                 out.copy_(total.view(out.shape))
         return grads
 
     return y, pullback
 
 
-def _room(x: torch.Tensor, width: int | None = None) -> torch.Tensor:
-    """Room like x, (..., heads, t, d), laid out as the linear layers beside take it."""
-    *batch, heads, t, d = x.shape
-    return x.new_empty((*batch, t, heads, width or d)).transpose(-3, -2)
+def _beside(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Room for the gradients; where one product made all three, its gradient lies in one piece."""
+    shapes = [(*x.shape[:-3], x.shape[-2], x.shape[-3], x.shape[-1]) for x in (q, k, v)]
+    if all(shape[:-2] == shapes[0][:-2] and shape[-1] == shapes[0][-1] for shape in shapes):
+        heads = [shape[-2] for shape in shapes]
+        whole = q.new_empty((*shapes[0][:-2], sum(heads), shapes[0][-1]))
+        return tuple([x.transpose(-3, -2) for x in whole.split(heads, -2)])
+    return tuple([q.new_empty(shape).transpose(-3, -2) for shape in shapes])
 
 
 def _parts(x: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
     """x, (..., heads, t, d), as (n, heads, t, d) with up to ``size`` samples each."""
-    return x.view(-1, *x.shape[-3:]).split(size)
+    return x.reshape(-1, *x.shape[-3:]).split(size)
+
+
+def _pieces(x: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
+    """x, (..., heads, t, d), as (n * heads, t, d) with up to ``size`` samples each."""
+    x = x.reshape(-1, *x.shape[-3:])
+    return x.unbind(0) if size == 1 else [p.flatten(0, 1) for p in x.split(size)]
 
 
 def _cut(x: torch.Tensor, part: slice | None, dim: int = 1) -> torch.Tensor:
-    return x if part is None else x[(slice(None),) * dim + (part,)]
+    if part is None:
+        return x
+    return x[:, part] if dim == 1 else x[..., part, :]
 
 
 def _each(x: torch.Tensor, groups: int) -> torch.Tensor:

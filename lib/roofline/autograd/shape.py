@@ -95,9 +95,28 @@ def split(x: torch.Tensor, size: int | Sequence[int], dim: int = 0) -> tuple:
             like.new_zeros(shape) if grad is None else grad
             for grad, shape in zip(grads, shapes, strict=True)
         ]
-        return (torch.cat(whole, dim),)
+        return (_side_by_side(whole, dim),)
 
     return pieces, pullback
+
+
+def _side_by_side(pieces: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
+    """The pieces joined along ``dim``: without a copy where they lie in memory like that."""
+    first = pieces[0]
+    if not torch.compiler.is_compiling() and first.dim():
+        place, step = first.storage_offset(), first.stride(dim)
+        memory = first.untyped_storage().data_ptr()
+        for piece in pieces:
+            if (piece.stride(), piece.storage_offset()) != (first.stride(), place) or (
+                piece.untyped_storage().data_ptr() != memory
+            ):
+                break
+            place += piece.shape[dim] * step
+        else:
+            shape = list(first.shape)
+            shape[dim] = sum([piece.shape[dim] for piece in pieces])
+            return first.as_strided(shape, first.stride(), first.storage_offset())
+    return torch.cat(list(pieces), dim)
 
 
 @op
