@@ -83,7 +83,7 @@ def probe(
     if not gemm or not bandwidth:
         raise ProfileError(f"{device.type} could not run the smallest sizes: {'; '.join(notes)}")
     unsteady = sum(rate.spread > UNSTEADY for rate in gemm + bandwidth)
-    reasons = [watch.busy] if watch.busy else []
+    reasons = [reason for reason in (watch.busy, before) if reason]
     if unsteady > len(gemm + bandwidth) / 4:
         reasons.append(
             f"{unsteady} of {len(gemm + bandwidth)} figures spread by over {UNSTEADY:.0%}"
