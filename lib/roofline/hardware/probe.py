@@ -82,12 +82,7 @@ def probe(
             copies = copy_sweep(device, 0.1 * seconds, notes)
     if not gemm or not bandwidth:
         raise ProfileError(f"{device.type} could not run the smallest sizes: {'; '.join(notes)}")
-    unsteady = sum(rate.spread > UNSTEADY for rate in gemm + bandwidth)
-    reasons = [reason for reason in (watch.busy, before) if reason]
-    if unsteady > len(gemm + bandwidth) / 4:
-        reasons.append(
-            f"{unsteady} of {len(gemm + bandwidth)} figures spread by over {UNSTEADY:.0%}"
-        )
+    reasons = filter(None, (before, watch.busy, unsteadiness(gemm + bandwidth)))
     return Profile(
         machine={"name": machine().name, **machine().as_dict()},
         device=device.type,
