@@ -380,7 +380,7 @@ def fit(parameters, epochs, rate, batch=64, seed=0):
     optimizer = optim.SGD(parameters, lr=rate)  # step 6, for all parameters at once
     steps = epochs * math.ceil(len(images) / batch)
     schedule = optim.Schedule(optimizer, lambda step: 1 - step / steps)
-    losses = []
+    record = []
     for _ in tqdm(range(epochs), desc="epochs"):
         for rows in torch.randperm(len(images), generator=generator).split(batch):
             loss = autograd.cross_entropy(forward(images[rows], parameters), labels[rows])
@@ -388,8 +388,8 @@ def fit(parameters, epochs, rate, batch=64, seed=0):
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-            losses.append(loss.item())
-    return losses
+            record.append(loss.item())
+    return record
 
 
 def predictions(images, parameters):
@@ -546,8 +546,8 @@ clock = measure_in_turn(
     },
     device=where,
 )
-for parameter in parameters:
-    parameter.grad = None
+for leaf in parameters:
+    leaf.grad = None
 figure, axis = plt.subplots(figsize=(7, 3.2))
 axis.plot(depths, ratios, "o-", color=style.BLUE, label="counted")
 axis.axhline(2, color=style.ORANGE, linestyle=":", label="rule of thumb")

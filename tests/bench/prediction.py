@@ -3,7 +3,9 @@
 Thirty shapes of MLP, CNN, LSTM and GPT, another thirty in each run unless ``PREDICTION_SEED`` says
 which. What is compared is the time in units of a matrix product timed next to it, because the clock
 of a shared machine drifts by a third within minutes: the natural logarithm of predicted over
-measured, of one thread. Nothing here is fed back: the probe times kernels alone, and no step.
+measured, of one thread. Nothing here is fed back: the probe times kernels alone, and no step. It
+runs before the steps and after them, and its two profiles are averaged, as the machine drifts
+between; ``first_probe`` has the errors of the first one alone.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from collections.abc import Callable
 import torch
 from roofline import nn
 from roofline.autograd import Tensor, cross_entropy
-from roofline.hardware.calibrate import Reference, calibrate
-from roofline.hardware.predict import price, trace
+from roofline.hardware.calibrate import REFERENCE, Numbers, Reference, calibrate
+from roofline.hardware.predict import Trace, price, trace
 from roofline.hardware.stopwatch import fixed_threads
 from roofline.models import GPT, MLP, RecurrentLM
 from roofline.optim import AdamW
@@ -36,31 +38,49 @@ def run() -> dict:
     seed = int(os.environ.get("PREDICTION_SEED") or secrets.randbelow(10**6))
     choose = random.Random(seed)
     torch.manual_seed(seed)
-    rows = []
     with fixed_threads(1):
-        numbers = calibrate(30)
+        before = calibrate(30)
         reference = Reference()
+        steps = []
         for shape in range(SHAPES):
             family = list(FAMILIES)[shape % len(FAMILIES)]
             name, step = FAMILIES[family](choose)
-            predicted = price(trace(step), numbers).references
-            measured = measure(step, reference)
-            rows.append(
-                {
-                    "family": family,
-                    "shape": name,
-                    "measured": round(measured, 3),
-                    "predicted": round(predicted, 3),
-                    "log_ratio": round(math.log(predicted / measured), 3),
-                }
-            )
+            steps.append((family, name, trace(step), measure(step, reference)))
+        after = calibrate(30)
+    rows = compare(steps, average(before, after))
     return {
         "seed": seed,
-        "unit": f"a float32 product of {Reference().factor.shape[0]} rows",
+        "unit": f"a float32 product of {REFERENCE} rows",
         "limits": {"median": MEDIAN_LIMIT, "p90": P90_LIMIT},
         "all": errors(rows),
+        "first_probe": errors(compare(steps, before)),
         **{family: errors([r for r in rows if r["family"] == family]) for family in FAMILIES},
         "shapes": rows,
+    }
+
+
+def compare(steps: list[tuple[str, str, Trace, float]], numbers: Numbers) -> list[dict]:
+    rows = []
+    for family, name, found, measured in steps:
+        predicted = price(found, numbers).references
+        rows.append(
+            {
+                "family": family,
+                "shape": name,
+                "measured": round(measured, 3),
+                "predicted": round(predicted, 3),
+                "log_ratio": round(math.log(predicted / measured), 3),
+            }
+        )
+    return rows
+
+
+def average(first: Numbers, second: Numbers) -> Numbers:
+    """The mean of each cost, in reference products, in the seconds of the first."""
+    unit, other = first["reference"], second["reference"]
+    return {
+        name: cost if name == "reference" else (cost + second[name] / other * unit) / 2
+        for name, cost in first.items()
     }
 
 

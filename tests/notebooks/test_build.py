@@ -120,9 +120,9 @@ def test_a_second_build_changes_nothing(
     assert "wrote" not in capsys.readouterr().out
     assert {path: (copy / path).read_bytes() for path in before} == before
     facts = json.loads((copy / build.REPORT).read_text())["90_sample"]
-    assert facts["cells"] == 13 and facts["exercises"] == 2
+    assert facts["cells"] == 7 and facts["exercises"] == 2
     assert 20e6 < facts["peak_bytes"] < 2e9 and facts["seconds"] > 0
-    assert "13 cells, expected 30 to 40" in facts["problems"]
+    assert "7 cells, expected 20 to 40" in facts["problems"]
 
 
 def test_check_names_what_differs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

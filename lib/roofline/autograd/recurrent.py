@@ -94,7 +94,8 @@ class Run:
 
 def input_gates(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """What the inputs of all steps add to the gates: (t, n, gates * hidden)."""
-    return affine(x.reshape(-1, x.shape[2]), weight, bias).view(x.shape[0], x.shape[1], -1)
+    rows = x.flatten(0, 1)  # not reshape(-1, ...): the batch may be empty
+    return affine(rows, weight, bias).view(*x.shape[:2], weight.shape[0])
 
 
 def weight_gradients(
@@ -117,8 +118,8 @@ def weight_gradients(
         dx = (rows @ weight_ih).view(*d_gates.shape[:2], weight_ih.shape[1])
     return (
         dx,
-        None if x is None else product(rows.t(), x.reshape(-1, x.shape[2]), (width, x.shape[2])),
-        product(recurrent.t(), h.reshape(-1, hidden), (width, hidden)) if needs[1] else None,
+        None if x is None else product(rows.t(), x.flatten(0, 1), (width, x.shape[2])),
+        product(recurrent.t(), h.flatten(0, 1), (width, hidden)) if needs[1] else None,
         d_bias,
         d_bias if d_recurrent is d_gates else recurrent.sum(0),
     )
@@ -187,7 +188,7 @@ def lstm(
                     dc = dc * run.real[t]
                 at = t - steps.start
                 dc.addcmul_(dh, through[at])
-                gates[t, :, : 3 * hidden].view(-1, 3, hidden).mul_(dc.unsqueeze(1))
+                gates[t, :, : 3 * hidden].unflatten(1, (3, hidden)).mul_(dc.unsqueeze(1))
                 o[at].mul_(dh)
                 dc.mul_(forget[at])
                 dh = gates[t] @ weight_hh
