@@ -176,16 +176,15 @@ def _blocked(
     def pullback(dy: torch.Tensor) -> tuple:
         grads = _beside(q, k, v)
         outs = zip(*[_parts(x, together) for x in grads], strict=True)
-        along = wide(dy * y).sum(-1, keepdim=True)
-        for (dq, dk, dv), (queries, keys, values, mask_i, along_i, d_i) in zip(
-            outs, blocks(along, dy), strict=True
+        for (dq, dk, dv), (queries, keys, values, mask_i, y_i, d_i) in zip(
+            outs, blocks(y, dy), strict=True
         ):
             totals: list[torch.Tensor] = []
             for row, seen in rows:
                 d = _cut(d_i, row)
                 p = kept.pop() if kept else weights(queries, keys, mask_i, row, seen)
                 ds = torch.bmm(d, _cut(values, seen).transpose(1, 2))
-                ds.sub_(_cut(along_i, row)).mul_(p)
+                ds.sub_((d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
                 part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)
                 _cut(dq, row, -2).copy_(part.view(-1, heads, *part.shape[1:]))
                 p, ds = p.transpose(1, 2), ds.transpose(1, 2)

@@ -22,18 +22,28 @@ def layer_norm(
 ) -> Result:
     """``(x - mean) / sqrt(var + eps) * weight + bias`` over the dimensions of weight, or the last.
 
-    x is (..., d), weight and bias (d), or more trailing dimensions. A row of equal numbers c comes
-    out as ``bias``, up to the rounding of c / sqrt(eps). With n = (x - mean) / sqrt(var + eps) and
+    x is (..., d), weight and bias (d), or more trailing dimensions. A row of equal numbers comes
+    out as ``bias``, up to the rounding of their mean. With n = (x - mean) / sqrt(var + eps) and
     g = dy weight: dx = (g - mean(g) - n mean(g n)) / sqrt(var + eps). Source: 1607.06450.
     """
     shape = x.shape[-1:] if weight is None else weight.shape
     width = shape.numel()
     rows = x.reshape(-1, width)
-    given = [x, weight, bias]
-    if x.device.type == "cpu":  # the kernel for 16 bits rounds c / sqrt(eps) to 16 bits
-        given = [None if tensor is None else wide(tensor) for tensor in given]
-    y, mean, inverse = torch.native_layer_norm(given[0], shape, given[1], given[2], eps)
-    means, scales = wide(mean).reshape(-1, 1), wide(inverse).reshape(-1, 1)
+    means = wide(rows).mean(1, keepdim=True)
+    scales, y = torch.empty_like(means), torch.empty_like(rows)
+    for part in row_blocks(rows):
+        scale, out = scales[part], y[part]
+        centred = out if out.dtype == means.dtype else torch.empty_like(out, dtype=means.dtype)
+        torch.sub(rows[part], means[part], out=centred)
+        torch.linalg.vector_norm(centred, dim=1, keepdim=True, out=scale)
+        scale.square_().div_(width).add_(eps).rsqrt_()
+        centred.mul_(scale)
+        if weight is not None:
+            centred.mul_(weight.reshape(-1))
+        if bias is not None:
+            centred.add_(bias.reshape(-1))
+        if out.dtype != means.dtype:
+            out.copy_(centred)
 
     def pullback(dy: torch.Tensor) -> tuple:
         d_rows, dx = dy.reshape(-1, width), torch.empty_like(rows, dtype=means.dtype)
@@ -56,7 +66,7 @@ def layer_norm(
             d_bias.view(shape).to(x.dtype) if needs[2] else None,
         )
 
-    return y.to(x.dtype), pullback
+    return y.view(x.shape), pullback
 
 
 @op
