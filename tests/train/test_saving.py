@@ -139,7 +139,8 @@ def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
 
 
 # Trains in processes that are killed at random moments, until one of them comes to its end. They
-# are forked from one that has imported torch, which takes longer than all of the training.
+# are forked from one that has imported torch, which takes longer than all of the training. The
+# moments are parts of the time that a whole run takes here, so a fast machine is killed as often.
 KILLED = """
 import os, random, signal, sys, time
 import torch
@@ -152,16 +153,25 @@ def run(path):
     train(model, batches(300, 10), epochs=4, save=path, save_every=1, progress=False)
     return b"".join(value.numpy().tobytes() for value in weights(model).values())
 
-path, killed = sys.argv[1], 0
-moments = random.Random(1)
-while True:
+def start(path):
     child = os.fork()
     if child == 0:
         result = run(path)
         open(path + ".weights", "wb").write(result)
         os._exit(0)
+    return child
+
+path, killed = sys.argv[1], 0
+began = time.perf_counter()
+os.waitpid(start(path + ".whole"), 0)
+whole = time.perf_counter() - began
+for name in (path + ".whole", path + ".whole.weights"):
+    os.remove(name)
+moments = random.Random(1)
+while True:
+    child = start(path)
     if killed < 12:
-        time.sleep(moments.uniform(0.0, 0.2))
+        time.sleep(moments.uniform(0.0, whole / 5))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if not os.WIFSIGNALED(status):

@@ -29,6 +29,10 @@ CELL_LIMIT = 600  # seconds; a chapter takes under 120 in all, on a machine with
 # Variables that grading sets: the secret that sealed cases are drawn from, where answers go.
 GRADING = ("ROOFLINE_SEED", "ROOFLINE_OUTBOX")
 
+# A kernel's last printed line can come after the word that its cell has ended, or not at all, if
+# the cell ends at once; ipykernel's own remedy is a pause, 0.5 ms by default.
+KERNEL_CONFIG = "c.IPythonKernel._execute_sleep = 0.02\n"
+
 # Prints the kernel's peak resident bytes. Linux tells it for the program that now runs (getrusage
 # includes what the launcher had before exec), macOS through getrusage in bytes.
 PEAK = """\
@@ -71,10 +75,14 @@ def environment() -> Iterator[dict[str, str]]:
     neither the progress nor the IPython start-up files of whoever builds take part.
     """
     with tempfile.TemporaryDirectory(prefix="roofline-", ignore_cleanup_errors=True) as home:
+        ipython = Path(home, "ipython")
+        (ipython / "profile_default").mkdir(parents=True)
+        config = ipython / "profile_default" / "ipython_kernel_config.py"
+        config.write_text(KERNEL_CONFIG, encoding="utf-8")
         fixed = {
             "ROOFLINE_MEASURE": "replay",
             "ROOFLINE_HOME": str(Path(home, "roofline")),
-            "IPYTHONDIR": str(Path(home, "ipython")),
+            "IPYTHONDIR": str(ipython),
             "PYTHONHASHSEED": "0",
             "CUDA_VISIBLE_DEVICES": "",
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait don't spin: cores may be shared
