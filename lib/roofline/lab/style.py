@@ -126,3 +126,14 @@ def size(count: float) -> str:
         return f"{value:,.0f} {unit}"
     digits = max(0, 3 - len(f"{abs(value):.0f}"))
     return f"{value:.{digits}f} {unit}"
+
+
+def amount(count: float, unit: str = "") -> str:
+    """A count as a reader says it, three digits and an SI prefix: ``1.89 M``, ``527 MFLOP``."""
+    value, prefix = float(count), ""
+    for prefix in ("", "k", "M", "G", "T", "P", "E"):
+        if abs(value) < 999.5 or prefix == "E":
+            break
+        value /= 1000
+    digits = 0 if value == int(value) else max(0, 3 - len(f"{abs(value):.0f}"))
+    return f"{value:,.{digits}f} {prefix}{unit}".rstrip()
