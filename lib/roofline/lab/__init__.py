@@ -9,6 +9,7 @@ from roofline.lab import style
 from roofline.lab.alone import listing, open_alone
 from roofline.lab.controls import Choices, ControlError, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, find, names
+from roofline.lab.experiments.convnet import convnet
 from roofline.lab.experiments.remembered import remembered
 from roofline.lab.panel import Panel, show
 
@@ -21,6 +22,7 @@ __all__ = [
     "Range",
     "bounded",
     "controls",
+    "convnet",
     "find",
     "listing",
     "names",
