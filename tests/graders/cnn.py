@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 
+import numpy as np
 import torch
 from roofline.grading.answers import right, wrong
 from torch.nn import functional
@@ -211,7 +213,34 @@ def a_product_for_each_place_of_the_kernel(x, weight, bias, stride=1, padding=0)
     return y
 
 
-@wrong("cnn.convolve", [MEMORY], "the terms never exist")
+@wrong("cnn.convolve", [PRODUCT, MEMORY], "one product makes all sums")
+def with_numpy(x, weight, bias, stride=1, padding=0):
+    x = np.pad(x.numpy(), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    y = np.einsum("nchwkl,ockl->nohw", windows, weight.numpy(), optimize=True)
+    return torch.from_numpy(np.ascontiguousarray(y)) + bias[:, None, None]
+
+
+@wrong("cnn.convolve", [PRODUCT, MEMORY], "one product makes all sums")
+def in_another_thread(x, weight, bias, stride=1, padding=0):
+    made = []
+    work = threading.Thread(
+        target=lambda: made.append(_by_unfold(x, weight, bias, stride, padding))
+    )
+    work.start()
+    work.join()
+    return made[0]
+
+
+@wrong("cnn.convolve", [PRODUCT, MEMORY], "one product makes all sums")
+def elementwise_one_filter_at_a_time(x, weight, bias, stride=1, padding=0):
+    columns, sides = _columns(x, weight[:1], stride, padding)
+    rows = [(w.flatten()[:, None] * columns).sum(1) for w in weight]
+    return (torch.stack(rows, 1) + bias[:, None]).view(len(x), len(weight), *sides)
+
+
+@wrong("cnn.convolve", [PRODUCT, MEMORY], "the terms never exist")
 def multiplies_then_sums(x, weight, bias, stride=1, padding=0):
     columns, sides = _columns(x, weight, stride, padding)
     y = (weight.flatten(1)[None, :, :, None] * columns[:, None]).sum(2)
@@ -283,6 +312,24 @@ def place_by_place(x, dy, kernel, stride=1):
     return dw, dy.sum((0, 2, 3))
 
 
+@wrong("cnn.weight_gradient", [PRODUCT], "one product makes all sums")
+def loops_in_numpy(x, dy, kernel, stride=1):
+    pixels, arriving = x.numpy(), dy.numpy()
+    dw = np.zeros((dy.shape[1], x.shape[1], kernel, kernel), np.float32)
+    for i, j in np.ndindex(*dy.shape[2:]):
+        top, left = i * stride, j * stride
+        window = pixels[:, :, top : top + kernel, left : left + kernel]
+        dw += np.einsum("no,nckl->ockl", arriving[:, :, i, j], window)
+    return torch.from_numpy(dw), dy.sum((0, 2, 3))
+
+
+@wrong("cnn.weight_gradient", [PRODUCT], "one product makes all sums")
+def terms_then_sums(x, dy, kernel, stride=1):
+    windows = x.unfold(2, kernel, stride).unfold(3, kernel, stride)  # (n, c, h, w, k, l)
+    terms = dy[:, :, None, :, :, None, None] * windows[:, None]
+    return terms.sum((0, 3, 4)), dy.sum((0, 2, 3))
+
+
 @wrong("cnn.weight_gradient", [DW, STRIDE, PRODUCT], "outputs first")
 def channels_first(x, dy, kernel, stride=1):
     dw, db = _both(x, dy, kernel, stride)
@@ -337,6 +384,41 @@ def looks_again(x, size):
     return _tiles(x, size).amax(-1), pullback
 
 
+@wrong("cnn.max_pool", [TIE, LESS], "a share for each")
+def shares_among_equals(x, size):
+    y = _tiles(x, size).amax(-1)
+
+    def pullback(dy):
+        equal = (_tiles(x, size) == y[..., None]).float()
+        return (_back(equal / equal.sum(-1, keepdim=True) * dy[..., None], size),)
+
+    return y, pullback
+
+
+@wrong("cnn.max_pool", [TIE], "a share for each")
+def shares_by_a_mask(x, size):
+    y = _tiles(x, size).amax(-1)
+    equal = _tiles(x, size) == y[..., None]
+
+    def pullback(dy):
+        return (_back(equal / equal.sum(-1, keepdim=True) * dy[..., None], size),)
+
+    return y, pullback
+
+
+@wrong("cnn.max_pool", [LESS], "where the largest stood")
+def holds_half_the_bits(x, size):
+    y = _tiles(x, size).amax(-1)
+    half = x.half()
+
+    def pullback(dy):
+        place = _tiles(half, size).argmax(-1, keepdim=True)
+        tiles = dy.new_zeros(*dy.shape, size * size).scatter_(-1, place, dy[..., None])
+        return (_back(tiles, size),)
+
+    return y, pullback
+
+
 @wrong("cnn.max_pool", [GRADIENT, TIE, LESS], "these are ones")
 def returns_the_derivative(x, size):
     y, place = _tiles(x, size).max(-1)
@@ -359,7 +441,7 @@ def starts_from_zero(x, size):
     return y.clamp_min(0), pullback
 
 
-@wrong("cnn.max_pool", [RESULT, GRADIENT, LESS], "the mean of each window")
+@wrong("cnn.max_pool", [RESULT, GRADIENT, TIE, LESS], "the mean of each window")
 def averages_windows(x, size):
     def pullback(dy):
         share = (dy / size**2)[..., None].expand(*dy.shape, size**2)
@@ -390,6 +472,14 @@ def holds_bytes(x, size):
         return [_back(tiles, size)]
 
     return y, pullback
+
+
+@right("cnn.max_pool")
+def holds_a_mask(x, size):
+    tiles = _tiles(x, size)
+    y, place = tiles.max(-1)
+    winner = torch.zeros_like(tiles, dtype=torch.bool).scatter_(-1, place[..., None], True)
+    return y, lambda dy: (_back(winner * dy[..., None], size),)
 
 
 # --- account ------------------------------------------------------------------------------------

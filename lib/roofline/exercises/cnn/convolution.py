@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from roofline.grading import Exercise, Item, at_most, call, compare, exercise, generator
+from roofline.grading import Call, Exercise, Item, at_most, call, compare, exercise, generator
 
 READY_MADE = (
     "torch.nn.Conv2d",
+    "aten::mkldnn_convolution",
+    "aten::_slow_conv2d_forward",
     "roofline.autograd.conv2d",
     "roofline.autograd.conv.convolution",
     "roofline.nn.Conv2d",
@@ -32,6 +34,15 @@ def later(item: Item, name: str, points: float = 1) -> Item | None:
 
 def hinted(item: Item, hint: str) -> Item:
     return Item(item.name, item.points, 0.0, item.message, hint) if item.lost else item
+
+
+def multiplied(name: str, made: Call, flops: int) -> Item | None:
+    """The item, lost, if fewer FLOPs were counted than the product needs; None if all were."""
+    if not made.ok or made.counts["flops"] >= flops:
+        return None
+    seen = f"{made.counts['flops']:,} FLOPs of products were counted, {flops:,} are needed"
+    hint = "only torch's matrix products are counted: one product makes all sums"
+    return Item(name, 1, 0.0, seen, hint)
 
 
 @exercise("cnn.convolve")
@@ -101,11 +112,18 @@ class Convolve(Exercise):
             ],
         )
         counted = "one product", "memory"
-        columns = 4 * len(x) * weight[0].numel() * 14 * 14
+        columns = 4 * len(x) * weight[0].numel() * 14 * 14  # bytes
         waiting = [later(values, name) for name in counted]
-        launches = waiting[0] or hinted(
-            at_most(counted[0], 1, outputs["large"], self.launches, "launches", "launches"),
-            "no loop: all windows of all pictures in one tensor, then one product",
+        made, places = outputs["large"], 14 * 14
+        flops = 2 * len(x) * places * weight.numel()
+        product = multiplied(counted[0], made, flops)
+        launches = (
+            waiting[0]
+            or product
+            or hinted(
+                at_most(counted[0], 1, made, self.launches, "launches", "launches"),
+                "no loop: all windows of all pictures in one tensor, then one product",
+            )
         )
         memory = waiting[1] or hinted(
             at_most(
@@ -118,6 +136,8 @@ class Convolve(Exercise):
             ),
             "multiply and sum in one step, as a matrix product does: the terms never exist",
         )
+        if product and not memory.lost:
+            memory = Item(counted[1], 1, 0.0, "counted once there is one product")
         return [single, values, strided, launches, memory]
 
 
@@ -206,9 +226,14 @@ class WeightGradient(Exercise):
                 )
             ],
         )
-        name = "one product"
-        launches = later(weight, name) or hinted(
-            at_most(name, 1, outputs["large"], self.launches, "launches", "launches"),
-            "no loop: the sum over pictures and places is the inner dimension of one product",
+        name, (large_x, large_dy) = "one product", large
+        flops = 2 * large_dy.numel() * large_x.shape[1] * 9
+        launches = (
+            later(weight, name)
+            or multiplied(name, outputs["large"], flops)
+            or hinted(
+                at_most(name, 1, outputs["large"], self.launches, "launches", "launches"),
+                "no loop: the sum over pictures and places is the inner dimension of one product",
+            )
         )
         return [bias, weight, step, launches]

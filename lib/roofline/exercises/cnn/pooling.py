@@ -41,6 +41,7 @@ class MaxPool(Exercise):
         x = torch.randn(2, 3, 6, 8, generator=random) - 2
         wide = torch.randn(1, 2, 9, 6, generator=random) - 2
         tied = torch.zeros(2, 1, 4, 4)
+        tied[1] = torch.tensor([-2.0, -1.0]).repeat(4, 2)  # two of each window are the largest
         gradients = [
             torch.randn(s, generator=random) for s in ((2, 3, 3, 4), (1, 2, 3, 2), (2, 1, 2, 2))
         ]
@@ -50,7 +51,8 @@ class MaxPool(Exercise):
         from roofline.exercises.backprop.shared import held
 
         made = [call(answer, *case) for case in cases[0]]
-        bytes_held = held(made[0][1])["bytes"]  # before it is used: it may let go of what it holds
+        # Before they are used: a pullback may let go of what it holds.
+        bytes_held = [held(m[1])["bytes"] for m in made[:2]]
         return {
             "results": [m[0] for m in made],
             "gradients": [call(m[1], dy)[0] for m, dy in zip(made, cases[1], strict=True)],
@@ -85,13 +87,9 @@ class MaxPool(Exercise):
             gradient = compare(
                 "gradient", 1, outputs["gradients"][1], self.gradient(wide, three, dy3)
             )
-        name, most = "remembers less than the picture", 8 * dy.numel()
-        memory = at_most(name, 1, outputs["held"], most, "bytes")
+        memory = self.memory(outputs, [(dy, size), (dy3, three)])
         if gradient.lost:
-            memory = Item(name, 1, 0.0, "counted once the gradient is right")
-        elif memory.lost and outputs["held"].ok:
-            hint = "where the largest stood is enough: hold places and sizes, not x"
-            memory = Item(name, 1, 0.0, memory.message, hint)
+            memory = Item(memory.name, 1, 0.0, "counted once the gradient is right")
         return [result, gradient, self.tie(outputs, tied, dy_tied), memory]
 
     @staticmethod
@@ -119,16 +117,44 @@ class MaxPool(Exercise):
         return item
 
     @staticmethod
+    def memory(outputs: Any, sizes: list[tuple[torch.Tensor, int]]) -> Item:
+        """At most 8 bytes for each window, or a byte for each number: a mask of the winners.
+
+        Windows of 2 alone would let the picture pass in half precision, and windows of 3 don't.
+        """
+        name = "remembers less than the picture"
+        for got, (dy, size) in zip(outputs["held"], sizes, strict=True):
+            item = at_most(name, 1, got, max(8, size * size) * dy.numel(), "bytes")
+            if item.lost:
+                hint = "where the largest stood is enough: hold places and sizes, not x"
+                return Item(name, 1, 0.0, item.message, hint) if got.ok else item
+        return item
+
+    @staticmethod
     def tie(outputs: Any, tied: torch.Tensor, dy: torch.Tensor) -> Item:
-        """Whichever of equals gets the gradient, one window hands on what it got and no more."""
+        """Whichever of equals gets the gradient, it is one of them, and it gets all of it."""
         got, name = outputs["gradients"][2], "equal numbers in a window"
         if not got.ok or not isinstance(got.value, torch.Tensor) or got.value.shape != tied.shape:
             return compare(name, 1, got, tied)
-        sums = tiles(got.value, 2).sum(-1)
-        return compare(
+        given, windows = tiles(got.value, 2), tiles(tied, 2)
+        whole = compare(
             name,
             1,
-            sums,
+            given.sum(-1),
             dy,
-            [(4 * dy, "each of the equals got the whole gradient: it was multiplied")],
+            [
+                (
+                    dy * (windows == windows.amax(-1, keepdim=True)).sum(-1),
+                    "each of the equals got the whole gradient: it was multiplied",
+                )
+            ],
         )
+        if whole.lost:
+            return whole
+        chosen = given != 0
+        if bool((chosen.sum(-1) > 1).any()):
+            hint = "any one of the equals gets all of it: a place, not a share for each"
+            return Item(name, 1, 0.0, "several places of a window got a part", hint)
+        if bool((chosen & (windows < windows.amax(-1, keepdim=True))).any()):
+            return Item(name, 1, 0.0, "a place that isn't the largest got the gradient")
+        return whole
