@@ -18,6 +18,7 @@ def learner(monkeypatch, tmp_path_factory):
     """A learner who has predicted nothing yet, whose records stay in this test."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("ROOFLINE_HOME", str(home))
+    monkeypatch.setenv("ROOFLINE_MEASURE", "replay")  # test_measuring.py has what is measured
     return home
 
 
@@ -112,6 +113,7 @@ def test_widgets_are_plain_ones_that_a_keyboard_operates(name, tmp_path):
         ipywidgets.Text,
         ipywidgets.SelectionSlider,
         ipywidgets.ToggleButtons,
+        ipywidgets.IntProgress,
     )
     seen = list(inside(panel.widget))
     commit(panel, "1")

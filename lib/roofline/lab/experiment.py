@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from roofline.lab import style
 from roofline.lab.controls import Control, ControlError, controls
+from roofline.lab.measuring import LIVE, RECORDED, Door, Step, finish
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -20,12 +21,13 @@ class Question:
     """What a learner commits to before the first picture.
 
     ``text`` asks, about the controls as they stand at first; ``unit`` is what the number is in;
-    ``truth`` reads that number off the result; ``kind`` says whether it was measured or modelled.
+    ``truth`` reads that number off the result, None while it has not been measured; ``kind`` says
+    whether it was measured or modelled.
     """
 
     text: Callable[[Any], str]
     unit: str
-    truth: Callable[[Any], float]
+    truth: Callable[[Any], float | None]
     kind: str = "measured"
 
 
@@ -42,6 +44,11 @@ class Experiment:
         row: a result as one row of the table of trials, column name to value. A column's name
             carries its unit, and ``modelled`` or ``measured``.
         question: what is predicted before the first picture.
+        measure: for what is timed on the machine: from the model's result and a door, the steps
+            that fill its measurements in (``roofline.lab.measuring``). None if nothing is timed.
+            Their names begin with ``lab_<name>.``.
+        recorded: the settings at which ``roofline.lab.record`` records it, the first ones by
+            default. A saved picture at other settings has no measurements.
     """
 
     name: str
@@ -51,13 +58,25 @@ class Experiment:
     describe: Callable[[Any], str]
     row: Callable[[Any], dict[str, Any]]
     question: Question
+    measure: Callable[[Any, Door], Iterator[Step]] | None = None
+    recorded: tuple[dict[str, Any], ...] = ({},)
 
     @property
     def controls(self) -> dict[str, Control]:
         return controls(self.model)
 
+    def measured(self, result: Any, door: Door = LIVE) -> Any:
+        """``result`` with its measurements, as far as they can be had, all taken now."""
+        last, _ = finish(self.measure(result, door)) if self.measure else (None, "")
+        return result if last is None else last.result
+
     def saved(self, result: Any) -> dict[str, str]:
-        """The form that reads without a kernel: the picture and its line, by mime type."""
+        """The form that reads without a kernel: the picture and its line, by mime type.
+
+        Its measurements are those that were recorded, and it says so: it comes out the same on
+        every machine.
+        """
+        result = self.measured(result, RECORDED)
         picture = base64.b64encode(style.png(self.draw(result))).decode("ascii")
         return {"image/png": picture, "text/plain": self.describe(result)}
 

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
-import traitlets
 from IPython import get_ipython
 from IPython.display import display
 
+from roofline.hardware import trace
 from roofline.lab import predictions, style, trials
-from roofline.lab.controls import Choices, Control, ControlError
+from roofline.lab.controls import ControlError
 from roofline.lab.experiment import WIDGET_VIEW, Experiment
+from roofline.lab.measuring import LIVE, Follower, Step
+from roofline.lab.widgets import Picture, control_widget
 
 _shown = itertools.count(1)
 
@@ -34,53 +36,17 @@ def show(experiment: Experiment, *, folder: str | Path = ".", **settings: Any) -
         settings: where the controls stand at first.
     """
     if get_ipython() is None:
-        print(experiment.describe(experiment.model(**settings)))
+        print(experiment.describe(experiment.measured(experiment.model(**settings))))
         return
     panel = Panel(experiment, folder=Path(folder), **settings)
     view = {"version_major": 2, "version_minor": 0, "model_id": panel.widget.model_id}
-    saved = experiment.saved(panel.result)
+    saved = experiment.saved(experiment.model(**settings))
     line = saved["text/plain"]
     display(
         {WIDGET_VIEW: view, **saved},
         raw=True,
         metadata={"image/png": {"width": panel.width, "alt": line}},
     )
-
-
-FEW = 6
-
-
-def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
-    """The plain widget for one control, standing at ``value``: buttons for a few choices, else a
-    slider.
-
-    Not a list: JupyterLab takes the arrow keys of a list in a cell's output for its own.
-    """
-    look = {
-        "description": control.label,
-        "style": {"description_width": "5.5em"},
-        "layout": ipywidgets.Layout(width="20em"),
-    }
-    if isinstance(control.kind, Choices):
-        options = [(choice, choice) for choice in control.kind.options]
-        if len(options) <= FEW:
-            look["style"] |= {"button_width": "auto"}
-            look["layout"] = ipywidgets.Layout(width="auto", margin="2px 24px 2px 2px")
-            return ipywidgets.ToggleButtons(options=options, value=value, **look)
-    else:
-        stops = [control.check(stop) for stop in control.kind.stops(value)]
-        options = [(f"{stop:,}", stop) for stop in stops]
-    return ipywidgets.SelectionSlider(options=options, value=value, **look)
-
-
-class Picture(ipywidgets.Image):
-    """An image that says what it shows: its tooltip is what a screen reader reads.
-
-    The browser's side of ipywidgets looks for a description before it shows a tooltip, and an Image
-    of its own has none.
-    """
-
-    description = traitlets.Unicode("").tag(sync=True)
 
 
 class Panel:
@@ -109,7 +75,16 @@ class Panel:
         self.widget = ipywidgets.VBox(model_id=f"roofline-lab-{experiment.name}-{next(_shown)}")
         self.widget.add_class("roofline-lab")
         self.line.add_class("roofline-lab-line")
-        self.asked = _asked(experiment, self.settings())
+        self.first = self.settings()
+        self.measured: dict[tuple[Any, ...], Any] = {}  # by settings, what was measured there
+        self.follower = Follower(self._step, self._ended)
+        self.follows = False  # whether a moved control is measured at once
+        self.meter = ipywidgets.IntProgress(description="measured", value=0, max=1)
+        self.switch = ipywidgets.Button(description="Measure")
+        self.switch.on_click(lambda _: self._switched())
+        self.progress = ipywidgets.HTML()
+        self.reckoning = ipywidgets.HTML()
+        self.asked = _asked(experiment, self.first)
         self.predicted = predictions.recall(self.asked)
         if self.predicted is None:
             self._ask()
@@ -138,15 +113,60 @@ class Panel:
         problem = predictions.keep(self.asked, number)
         self.predicted = number
         self._open()
+        if self.experiment.measure and not self.replays:
+            self.measure()
         return problem
 
     def redraw(self) -> None:
-        """Compute, draw, and say it again; the line of text comes last."""
-        self.result = self.experiment.model(**self.settings())
-        self._show()
+        """Compute, draw, and say it again; the line of text comes last.
+
+        What is being measured is dropped, and measured at the new settings instead.
+        """
+        self.follower.stop()
+        self.switch.description = "Measure"
+        try:
+            self.result = self.experiment.model(**self.settings())
+        except ControlError as problem:
+            self.result = None
+            self.progress.value = ""
+            self.line.value = _paragraph(f"{problem}. The picture is the one from before.")
+            return
+        known = self.measured.get(tuple(self.settings().values()))
+        if known is not None:
+            self.result = known
+            self.progress.value = ""
+            self._show()
+        elif self.follows or self.replays:
+            self.measure()
+        else:
+            self.meter.value, self.progress.value = 0, ""
+            self._show()
+
+    @property
+    def replays(self) -> bool:
+        """Whether measurements are read from a recording, and so take no time."""
+        return trace.mode() == "replay"
+
+    def measure(self) -> None:
+        """Measure at the settings as they are, from the beginning."""
+        if self.experiment.measure is None:
+            self._show()
+            return
+        self.follows = True
+        self.switch.description = "Stop"
+        steps = self.experiment.measure(self.experiment.model(**self.settings()), LIVE)
+        self.follower.start(steps, at_once=self.replays)
+
+    def stop(self) -> None:
+        """Measure no further; what has been measured stays."""
+        self.follower.stop()
+        self.follows = False
+        self._ended("stopped: what was measured so far is kept")
 
     def keep(self) -> str:
         """Add what is on screen to the trials."""
+        if self.result is None:
+            raise ControlError("these settings have no result to keep: move a control first")
         row = {**self.settings(), **self.experiment.row(self.result)}
         if row in self.rows:
             raise ControlError("this trial is in the table already: move a control first")
@@ -181,15 +201,18 @@ class Panel:
         keep.on_click(lambda _: self._told(self.keep))
         save = ipywidgets.Button(description="Save trials")
         save.on_click(lambda _: self._told(self.save))
-        first = self.experiment.question
-        reckoning = _reckoning(self.predicted, first.truth(self.result), first.unit, first.kind)
         for widget in self.control_widgets.values():
             widget.observe(lambda _: self.redraw(), names="value")
         row = ipywidgets.Layout(flex_flow="row wrap")
-        self._show()
+        self.redraw()
+        measuring: tuple[ipywidgets.Widget, ...] = ()
+        if self.experiment.measure is not None:
+            switches = () if self.replays else (self.switch, self.meter)
+            measuring = (ipywidgets.HBox((*switches, self.progress), layout=row),)
         self.widget.children = (
-            ipywidgets.HTML(_paragraph(reckoning)),
+            self.reckoning,
             ipywidgets.HBox(tuple(self.control_widgets.values()), layout=row),
+            *measuring,
             self.picture,
             self.line,
             ipywidgets.HBox((keep, self.file, save), layout=row),
@@ -197,13 +220,36 @@ class Panel:
             self.table,
         )
 
-    def _show(self) -> None:
+    def _switched(self) -> None:
+        """The one button that starts and stops: it keeps the focus, whatever it says."""
+        self.stop() if self.follower.running else self.measure()
+
+    def _step(self, step: Step) -> None:
+        self.result = step.result
+        self.meter.max, self.meter.value = max(1, step.total), step.done
+        self.progress.value = html.escape(step.next and f"{step.next}, {step.done} of {step.total}")
+        self._show(spoken=not step.next)  # there may be several steps in a second
+
+    def _ended(self, reason: str) -> None:
+        """Of a measurement: ``reason`` if it was not at its end."""
+        self.switch.description = "Measure"
+        if self.result is not None:
+            self.measured[tuple(self.settings().values())] = self.result
+        self.progress.value = _paragraph(reason)
+
+    def _show(self, spoken: bool = True) -> None:
+        question = self.experiment.question
+        if self.settings() == self.first:
+            truth = question.truth(self.result)
+            self.reckoning.value = _paragraph(
+                _reckoning(self.predicted, truth, question.unit, question.kind)
+            )
         figure = self.experiment.draw(self.result)
         line = self.experiment.describe(self.result)
         self.picture.width = str(int(figure.get_figwidth() * 100))
         self.picture.tooltip = line
         self.picture.value = style.png(figure)
-        self.line.value = _paragraph(line)
+        self.line.value = _paragraph(line, spoken)
 
     def _told(self, action: Callable[[], str]) -> None:
         """Do it, and tell what came of it where the learner looks."""
@@ -223,18 +269,20 @@ def _asked(experiment: Experiment, first: dict[str, Any]) -> str:
     return f"lab.{experiment.name}" + (f"({', '.join(moved)})" if moved else "")
 
 
-def _reckoning(predicted: float | None, truth: float, unit: str, kind: str) -> str:
+def _reckoning(predicted: float | None, truth: float | None, unit: str, kind: str) -> str:
     if predicted is None:
         return ""
+    if truth is None:
+        return f"You predicted {predicted:.3g} {unit}. It has not been measured here yet."
     return (
         f"You predicted {predicted:.3g} {unit}. It is {truth:.3g} {unit} ({kind}): "
         f"your prediction is {predicted / truth:.3g} times that."
     )
 
 
-def _paragraph(text: str) -> str:
-    """Text that a screen reader speaks when it changes."""
+def _paragraph(text: str, spoken: bool = True) -> str:
+    """Text that a screen reader speaks when it changes, if it is to be ``spoken``."""
     if not text:
         return ""
-    look = "margin:2px 0;line-height:1.5"
-    return f'<p role="status" aria-live="polite" style="{look}">{html.escape(text)}</p>'
+    live = ' role="status" aria-live="polite"' if spoken else ""
+    return f'<p{live} style="margin:2px 0;line-height:1.5">{html.escape(text)}</p>'
