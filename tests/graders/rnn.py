@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import torch
 from roofline.grading.answers import right, wrong
 
 # --- pad ----------------------------------------------------------------------------------------
 
 TOKENS, LENGTHS, MASK = "tokens", "lengths", "mask"
+EDGES = "an empty row, and every row too long"
 
 
 def _pad(rows, width, value, side="end"):
@@ -19,7 +23,7 @@ def _pad(rows, width, value, side="end"):
     return table, lengths, torch.arange(width) < lengths[:, None]
 
 
-@wrong("rnn.pad", [TOKENS], "not the last")
+@wrong("rnn.pad", [TOKENS, EDGES], "not the last")
 def keeps_the_end(sequences, length, value=0):
     cut = [row[-length:] for row in sequences]
     return _pad(cut, max(map(len, cut)), value)
@@ -30,7 +34,7 @@ def always_as_wide_as_allowed(sequences, length, value=0):
     return _pad([row[:length] for row in sequences], length, value)
 
 
-@wrong("rnn.pad", [LENGTHS], "count after cutting")
+@wrong("rnn.pad", [LENGTHS, EDGES], "count after cutting")
 def lengths_before_cutting(sequences, length, value=0):
     cut = [row[:length] for row in sequences]
     tokens, _, mask = _pad(cut, max(map(len, cut)), value)
@@ -44,14 +48,14 @@ def mask_from_the_values(sequences, length, value=0):
     return tokens, lengths, tokens != value
 
 
-@wrong("rnn.pad", [MASK], "True where a token is real")
+@wrong("rnn.pad", [MASK, EDGES], "True where a token is real")
 def mask_of_the_padding(sequences, length, value=0):
     cut = [row[:length] for row in sequences]
     tokens, lengths, mask = _pad(cut, max(map(len, cut)), value)
     return tokens, lengths, ~mask
 
 
-@wrong("rnn.pad", [TOKENS], "behind the tokens")
+@wrong("rnn.pad", [TOKENS, EDGES], "behind the tokens")
 def padding_in_front(sequences, length, value=0):
     cut = [row[:length] for row in sequences]
     return _pad(cut, max(map(len, cut)), value, "start")
@@ -71,8 +75,21 @@ def filling_a_mask(sequences, length, value=0):
     lengths = torch.tensor([min(len(row), length) for row in sequences])
     mask = torch.arange(int(lengths.max())).expand(len(sequences), -1) < lengths.unsqueeze(1)
     tokens = torch.full(mask.shape, value)
-    tokens[mask] = torch.cat([torch.tensor(row[:length]) for row in sequences])
+    tokens[mask] = torch.cat([torch.tensor(row[:length], dtype=torch.int64) for row in sequences])
     return [tokens, lengths, mask]
+
+
+@wrong("rnn.pad", [EDGES], "give it a dtype")
+def fails_on_an_empty_row(sequences, length, value=0):
+    tokens, lengths, mask = with_lists(sequences, length, value)
+    tokens[mask] = torch.cat([torch.tensor(row[:length]) for row in sequences])
+    return tokens, lengths, mask
+
+
+@wrong("rnn.pad", [EDGES], "values differ")
+def an_empty_row_has_a_token(sequences, length, value=0):
+    rows = [row or [value] for row in sequences]
+    return with_lists(rows, length, value)
 
 
 # --- step ---------------------------------------------------------------------------------------
@@ -130,6 +147,7 @@ def row_by_row(x, h, alive, w, r, b):
 # --- bptt ---------------------------------------------------------------------------------------
 
 X, H0, W, R = "gradient of x", "gradient of h0", "gradients of W and b", "gradient of R"
+OTHER = "other shapes, a single step too"
 
 
 def _walk(x, states, d_states, w, r, slope=True, back=None):
@@ -147,44 +165,44 @@ def _sums(da, carried, x, states, w):
     return da @ w, carried, flat.T @ x.flatten(0, 1), dr, flat.sum(0)
 
 
-@wrong("rnn.bptt", [X, H0, W, R], "carry it on")
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "carry it on")
 def every_step_alone(x, states, d_states, w, r):
     da = d_states * (1 - states[1:] ** 2)
     return _sums(da, da[0] @ r, x, states, w)
 
 
-@wrong("rnn.bptt", [X, H0, W, R], "slope of tanh is missing")
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "slope of tanh is missing")
 def without_the_slope(x, states, d_states, w, r):
     return _sums(*_walk(x, states, d_states, w, r, slope=False), x, states, w)
 
 
-@wrong("rnn.bptt", [R], "before the step")
+@wrong("rnn.bptt", [R, OTHER], "before the step")
 def with_the_new_state(x, states, d_states, w, r):
     dx, dh0, dw, _, db = _sums(*_walk(x, states, d_states, w, r), x, states, w)
     da, _ = _walk(x, states, d_states, w, r)
     return dx, dh0, dw, torch.einsum("tnh,tnk->hk", da, states[1:]), db
 
 
-@wrong("rnn.bptt", [X, H0, W, R], "not the last one alone")
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "not the last one alone")
 def only_the_last_loss(x, states, d_states, w, r):
     only = torch.zeros_like(d_states)
     only[-1] = d_states[-1]
     return _sums(*_walk(x, states, only, w, r), x, states, w)
 
 
-@wrong("rnn.bptt", [X, H0, W, R], "back multiplies by R")
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "back multiplies by R")
 def transposed_on_the_way(x, states, d_states, w, r):
     return _sums(*_walk(x, states, d_states, w, r, back=r.T), x, states, w)
 
 
-@wrong("rnn.bptt", [W, R], "add up over time")
+@wrong("rnn.bptt", [W, R, OTHER], "add up over time")
 def overwrites_the_gradient(x, states, d_states, w, r):
     dx, dh0, _, _, _ = _sums(*_walk(x, states, d_states, w, r), x, states, w)
     da, _ = _walk(x, states, d_states, w, r)
     return dx, dh0, da[0].T @ x[0], da[0].T @ states[0], da[0].sum(0)
 
 
-@wrong("rnn.bptt", [R], "its shape is R's")
+@wrong("rnn.bptt", [R, OTHER], "its shape is R's")
 def gradient_of_the_transpose(x, states, d_states, w, r):
     dx, dh0, dw, dr, db = _sums(*_walk(x, states, d_states, w, r), x, states, w)
     return dx, dh0, dw, dr.T, db
@@ -196,6 +214,18 @@ def adds_in_place(x, states, d_states, w, r):
         d_states[t] += (d_states[t + 1] * (1 - states[t + 2] ** 2)) @ r
     da = d_states * (1 - states[1:] ** 2)
     return _sums(da, da[0] @ r, x, states, w)
+
+
+@wrong("rnn.bptt", [OTHER], "raised")
+def needs_two_steps(x, states, d_states, w, r):
+    da, carried = _walk(x, states, d_states, w, r)
+    assert torch.equal(torch.stack([da[0], da[1]]), da[:2])
+    return _sums(da, carried, x, states, w)
+
+
+@wrong("rnn.bptt", [OTHER], "shape")
+def loses_dimensions_of_one(x, states, d_states, w, r):
+    return tuple(g.squeeze() for g in _sums(*_walk(x, states, d_states, w, r), x, states, w))
 
 
 @right("rnn.bptt")
@@ -415,6 +445,11 @@ def three_gates_and_no_candidate(kind, inputs, hidden, layers, steps):
     return _account(kind, inputs, hidden, layers, steps, blocks={**BLOCKS, "lstm": 3})
 
 
+@wrong("rnn.account", [CHAIN], "still has to climb")
+def the_longer_side(kind, inputs, hidden, layers, steps):
+    return (*_account(kind, inputs, hidden, layers, steps)[:2], max(steps, layers))
+
+
 @right("rnn.account")
 def from_torch_s_own_layer(kind, inputs, hidden, layers, steps):
     shapes = [(BLOCKS[kind] * hidden, inputs if k == 0 else hidden) for k in range(layers)]
@@ -481,6 +516,33 @@ def only_the_last_state(x, h0, w, r, b):
     for gate in x @ w.T + b:
         h0 = torch.addmm(gate, h0, r.T).tanh()
     return h0
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "only torch operations are counted")
+def in_numpy(x, h0, w, r, b):
+    gates, h = (x @ w.T + b).numpy(), h0.numpy()
+    states = []
+    for gate in gates:
+        h = np.tanh(gate + h @ r.numpy().T)
+        states.append(h)
+    return torch.from_numpy(np.stack(states))
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "only torch operations are counted")
+def in_another_thread(x, h0, w, r, b):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(as_the_formula_says, x, h0, w, r, b).result()
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "by more work")
+def all_steps_at_once_again_and_again(x, h0, w, r, b):
+    """After k rounds the first k states are right: T rounds of few launches, T times the work."""
+    gates = x @ w.T + b
+    states = gates.new_zeros(len(x) + 1, *h0.shape)
+    states[0] = h0
+    for _ in range(len(x)):
+        torch.tanh(torch.baddbmm(gates, states[:-1], r.T.expand(len(x), -1, -1)), out=states[1:])
+    return states[1:]
 
 
 @right("rnn.hoisted")

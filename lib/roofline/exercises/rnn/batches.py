@@ -24,12 +24,14 @@ class Pad(Exercise):
         sizes = [3, 9, 1, 5, 6]
         rows = [torch.randint(0, 50, (size,), generator=random).tolist() for size in sizes]
         rows[0][1] = rows[3][0] = 7  # a real token that looks like padding
-        return {"long": rows, "short": [rows[0], rows[2], rows[3]]}
+        edges = [([[], *rows[:2]], 4), ([rows[1], rows[4]], 5), ([rows[2], rows[3], []], 1)]
+        return {"long": rows, "short": [rows[0], rows[2], rows[3]], "edges": edges}
 
     def probe(self, answer: Any, cases: Any) -> Any:
         return {
             "long": call(answer, cases["long"], self.limit_of_tokens, 7),
             "short": call(answer, cases["short"], self.limit_of_tokens),
+            "edges": [call(answer, *case, 99) for case in cases["edges"]],
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
@@ -40,6 +42,7 @@ class Pad(Exercise):
         mask = torch.arange(most) < lengths[:, None]
         got = outputs["long"]
         width = max(map(len, rows))
+        edges = [self.all_three(*case) for case in cases["edges"]]
         return [
             compare(
                 "tokens",
@@ -62,7 +65,7 @@ class Pad(Exercise):
             ),
             compare(
                 "lengths",
-                1,
+                0.5,
                 _both(got[1], outputs["short"][1]),
                 [lengths, torch.tensor([3, 1, 5])],
                 [
@@ -75,7 +78,7 @@ class Pad(Exercise):
             ),
             compare(
                 "mask",
-                1,
+                0.5,
                 got[2],
                 mask,
                 [
@@ -84,7 +87,23 @@ class Pad(Exercise):
                     (torch.arange(most) <= lengths[:, None], "one too many: positions start at 0"),
                 ],
             ),
+            self.at_the_edges(_both(*outputs["edges"]), edges),
         ]
+
+    @staticmethod
+    def at_the_edges(got: Any, right: Any) -> Item:
+        item = compare("an empty row, and every row too long", 1, got, right)
+        if item.lost and ("dtype" in item.message or "raised" in item.message):
+            hint = "torch.tensor([]) holds floats, although it holds nothing: give it a dtype"
+            return Item(item.name, 1, 0.0, item.message, hint)
+        return item
+
+    @classmethod
+    def all_three(cls, rows: list[list[int]], most: int) -> list[torch.Tensor]:
+        cut = [row[:most] for row in rows]
+        lengths = torch.tensor([len(row) for row in cut])
+        width = int(lengths.max())
+        return [cls.table(cut, width, 99), lengths, torch.arange(width) < lengths[:, None]]
 
     @staticmethod
     def table(rows: list[list[int]], width: int, value: int, side: str = "end") -> torch.Tensor:

@@ -27,6 +27,7 @@ def account(
     if mistake == "one step":
         flops //= steps
     chain = {"product": layers * steps, "steps": steps, "sum": layers + steps}
+    chain["longer"] = max(layers, steps)
     return parameters, flops, chain.get(mistake, steps + layers - 1)
 
 
@@ -43,6 +44,7 @@ class Account(Exercise):
         return [
             *((kind, inputs, hidden + 100, 1, steps) for kind in GATES),
             ("lstm", inputs, hidden + 100, 3, steps),
+            ("gru", inputs, hidden + 100, 5, 1),  # one step: it still climbs five layers
         ]
 
     def probe(self, answer: Any, cases: Any) -> Any:
@@ -93,6 +95,7 @@ class Account(Exercise):
                 {
                     "product": "a layer needn't wait for the layer below to finish its sequence",
                     "steps": "the last step of the lowest layer still has to climb",
+                    "longer": "the last step of the lowest layer still has to climb",
                     "sum": "one too many: draw the grid of layers and steps, count the corners",
                 },
                 every,
@@ -159,12 +162,23 @@ class Hoisted(Exercise):
             atol=1e-5,
         )
         one = compare("a single step", 0.5, outputs["one"], states[:1], rtol=1e-4, atol=1e-5)
-        return [values, one, self.launches(outputs["counted"], values)]
+        return [values, one, self.launches(outputs["counted"], values, cases)]
 
-    def launches(self, made: Call, values: Item) -> Item:
+    def launches(self, made: Call, values: Item, cases: Any) -> Item:
         name, points = "kernel launches", 3
         if values.lost:
             return Item(name, points, 0.0, "counted once the states are right")
+        x, _, w, r, _ = cases
+        once, seen = 2 * x.shape[0] * x.shape[1] * (w.numel() + r.numel()), made.counts["flops"]
+        message = f"{seen:,} FLOPs of products were counted, the formula has {once:,}"
+        if seen < once:
+            hint = "only torch operations are counted: do the products with torch"
+            return Item(name, points, 0.0, message, hint)
+        if seen > 1.1 * once:
+            hint = (
+                "each state once, from the one before it: launches saved by more work don't count"
+            )
+            return Item(name, points, 0.0, message, hint)
         few, some = 2 * self.steps + 4, 3 * self.steps + 4
         counted = made.counts["launches"]
         message = f"{counted} launches for {self.steps} steps, at most {few} asked"

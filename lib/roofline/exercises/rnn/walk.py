@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from roofline.grading import Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
 
 from .shared import DERIVATIVES, RECURRENT
 
@@ -64,17 +64,23 @@ class ThroughTime(Exercise):
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
-        x = torch.randn(6, 3, 2, generator=random)
-        w, r = (torch.randn(s, generator=random) * 0.6 for s in ((4, 2), (4, 4)))
-        states = [torch.randn(3, 4, generator=random).tanh()]
-        for t in range(len(x)):
-            states.append(torch.tanh(x[t] @ w.T + states[-1] @ r.T + 0.1))
-        return x, torch.stack(states), torch.randn(6, 3, 4, generator=random), w, r
+
+        def drawn(steps: int, batch: int, inputs: int, hidden: int) -> tuple[torch.Tensor, ...]:
+            x = torch.randn(steps, batch, inputs, generator=random)
+            w, r = (torch.randn(hidden, i, generator=random) * 0.6 for i in (inputs, hidden))
+            states = [torch.randn(batch, hidden, generator=random).tanh()]
+            for t in range(steps):
+                states.append(torch.tanh(x[t] @ w.T + states[-1] @ r.T + 0.1))
+            arriving = torch.randn(steps, batch, hidden, generator=random)
+            return x, torch.stack(states), arriving, w, r
+
+        return drawn(6, 3, 2, 4), [drawn(1, 2, 4, 3), drawn(5, 1, 3, 1), drawn(2, 4, 1, 6)]
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        return call(answer, *cases)
+        return [call(answer, *cases[0]), [call(answer, *case) for case in cases[1]]]
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
+        (cases, other), (outputs, others) = cases, outputs
         right = walk_back(*cases)
         wrong = {name: walk_back(*cases, mistake=name) for name in self.mistakes}
 
@@ -99,16 +105,29 @@ class ThroughTime(Exercise):
             ),
             item(
                 "gradient of R",
-                2,
+                1,
                 (3,),
                 ([right[3].T], "its shape is R's: (to, from)"),
             ),
+            self.elsewhere(others, other),
         ]
         if outputs.ok and outputs.changed:
             which = ", ".join(outputs.changed)
             message = f"it changed its argument {which} in place"
             items[0] = Item(items[0].name, 1, 0.0, message, "make a new tensor with +, not with +=")
         return items
+
+    @staticmethod
+    def elsewhere(made: list[Call], cases: Any) -> Item:
+        """All five gradients again: one step alone, a batch of one, a hidden size of one."""
+        failed = next((one for one in made if not one.ok), None)
+        got = failed or [list(one.value) if _listed(one.value) else one.value for one in made]
+        right = [walk_back(*case) for case in cases]
+        return compare("other shapes, a single step too", 1, got, right, rtol=1e-4)
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def influence(
