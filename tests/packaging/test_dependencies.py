@@ -30,7 +30,8 @@ def requirements(lines: list[str]) -> dict[str, Requirement]:
 
 LEARNER = requirements(PROJECT["dependencies"])
 INSTRUCTOR = LEARNER | requirements(EXTRAS["instructor"])
-DEVELOPER = INSTRUCTOR | requirements(EXTRAS["dev"])
+COURSE = INSTRUCTOR | requirements(EXTRAS["cluster"]) | requirements(EXTRAS["postgres"])
+DEVELOPER = COURSE | requirements(EXTRAS["dev"])
 
 
 def imported(path: Path) -> set[str]:
@@ -63,6 +64,8 @@ def test_there_are_sources_to_look_at() -> None:
 def test_every_import_of_the_library_is_a_declared_dependency(path: Path) -> None:
     for_instructors = path.is_relative_to(ROOT / "lib/roofline/classroom")
     declared = INSTRUCTOR if for_instructors else LEARNER
+    if path.is_relative_to(ROOT / "lib/roofline/course"):
+        declared = COURSE
     assert imported(path) <= set(declared), "declare it in pyproject.toml and environment.yml"
 
 

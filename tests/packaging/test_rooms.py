@@ -17,6 +17,7 @@ FLOORS = [
     {"data", "models", "train"},
     {"exercises", "lab"},
     {"classroom"},
+    {"course"},
     {"cli", "__main__"},
 ]
 # Beside the house: what each of them may import. Every room may import hardware and the choice of a
