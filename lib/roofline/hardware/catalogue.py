@@ -6,7 +6,8 @@ and per device, and ``confidence`` says who:
 - vendor: the maker's document, or a table that links to it;
 - secondary: another page, or recalled from the maker's document and not looked up again;
 - computed: units · operations a clock · clock, or bus width · rate;
-- disputed: sources contradict each other, so the figure is a range and is shown as one.
+- disputed: sources contradict each other, so the figure is a range and is shown as one. What
+  several providers ask for an hour is such a range too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 CONFIDENCES = ("vendor", "secondary", "computed", "disputed")
-UNITS = {"TFLOP/s": 1e12, "TOP/s": 1e12, "GB": 1e9, "GB/s": 1e9, "W": 1.0}
+UNITS = {
+    "TFLOP/s": 1e12, "TOP/s": 1e12, "GB": 1e9, "GB/s": 1e9, "W": 1.0, "USD": 1.0, "USD/h": 1.0
+}  # fmt: skip
 _HALF = ("bf16", "fp16")
 
 
@@ -48,7 +51,7 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """In FLOP/s, bytes, bytes a second or watts; of a range the geometric middle.
+        """In FLOP/s, bytes, bytes a second, watts or dollars; of a range the geometric middle.
 
         Show the figure itself, which prints as a range, beside what you compute from this.
         """
@@ -79,7 +82,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Device:
-    """One device. ``peaks`` and ``achieved`` by dtype, ``links`` by name, a direction each."""
+    """One device. ``peaks`` and ``achieved`` by dtype, ``links`` by name, a direction each.
+
+    ``prices``: "rent" of an hour, "buy" of one. They move by the week, and between those who ask.
+    """
 
     name: str
     vendor: str
@@ -93,6 +99,7 @@ class Device:
     links: Mapping[str, Figure]
     power: Figure | None
     achieved: Mapping[str, Figure]
+    prices: Mapping[str, Figure]
 
     @property
     def full_name(self) -> str:
@@ -129,16 +136,27 @@ class Device:
     def figures(self) -> list[Figure]:
         """All there are."""
         single = [self.memory, self.bandwidth] + ([self.power] if self.power else [])
-        tables = (self.peaks, self.links, self.achieved)
+        tables = (self.peaks, self.links, self.achieved, self.prices)
         return single + [figure for table in tables for figure in table.values()]
 
 
 @cache
 def devices() -> tuple[Device, ...]:
     """The whole catalogue, in its order."""
-    path = Path(__file__).with_name("catalogue.json")
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = _data()
     return tuple(_device(entry, data["sources"]) for entry in data["devices"])
+
+
+def recorded() -> str:
+    """The month in which the catalogue was put together."""
+    return str(_data()["recorded"])
+
+
+@cache
+def _data() -> dict[str, Any]:
+    path = Path(__file__).with_name("catalogue.json")
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
 
 
 def find(name: str) -> Device:
@@ -184,7 +202,7 @@ def _words(name: str) -> list[str]:
 
 
 def _device(entry: dict[str, Any], sources: dict[str, dict[str, str]]) -> Device:
-    tables: dict[str, dict[str, Figure]] = {"peak": {}, "achieved": {}, "link": {}}
+    tables: dict[str, dict[str, Figure]] = {"peak": {}, "achieved": {}, "link": {}, "price": {}}
     single: dict[str, Figure] = {}
     for raw in entry["figures"]:
         what, _, name = raw["what"].partition(": ")
@@ -206,6 +224,7 @@ def _device(entry: dict[str, Any], sources: dict[str, dict[str, str]]) -> Device
         links=tables["link"],
         power=single.get("power"),
         achieved=tables["achieved"],
+        prices=tables["price"],
     )
 
 
