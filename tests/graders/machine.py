@@ -178,6 +178,13 @@ def never_none(inputs, outputs, peak, bandwidth, size=4):
     return max(1, math.ceil(top / below))
 
 
+@wrong("machine.ridge_batch", [NARROW], "what do you divide by then")
+def divides_by_zero(inputs, outputs, peak, bandwidth, size=4):
+    top, below = _limit(inputs, outputs, peak, bandwidth, size)
+    batch = math.ceil(top / below)
+    return max(1, batch) if below > 0 else None
+
+
 @wrong("machine.ridge_batch", [LAST], "counts as compute")
 def strictly_above(inputs, outputs, peak, bandwidth, size=4):
     top, below = _limit(inputs, outputs, peak, bandwidth, size)

@@ -13,7 +13,8 @@ from torch.nn import functional
 # --- attention ----------------------------------------------------------------------------------
 
 RESULT, LEADING, MASK, CAUSAL = "result", "leading dimensions", "a mask", "a causal mask"
-EVERY = [RESULT, LEADING, MASK, CAUSAL]
+LARGE_SCORES = "scores up to ±1e6, hidden ones too"
+EVERY = [RESULT, LEADING, MASK, CAUSAL, LARGE_SCORES]
 
 
 def _scores(q, k, allowed=None):
@@ -41,19 +42,19 @@ def softmax_over_the_queries(q, k, v, allowed=None):
     return _scores(q, k, allowed).softmax(-2).nan_to_num() @ v
 
 
-@wrong("transformer.attention", [MASK, CAUSAL], "must add up to 1")
+@wrong("transformer.attention", [MASK, CAUSAL, LARGE_SCORES], "must add up to 1")
 def masks_the_weights(q, k, v, allowed=None):
     weights = _scores(q, k).softmax(-1)
     return (weights if allowed is None else weights * allowed) @ v
 
 
-@wrong("transformer.attention", [MASK, CAUSAL], "exp(0) is 1")
+@wrong("transformer.attention", [MASK, CAUSAL, LARGE_SCORES], "exp(0) is 1")
 def masks_with_a_score_of_zero(q, k, v, allowed=None):
     scores = _scores(q, k)
     return (scores if allowed is None else scores * allowed).softmax(-1) @ v
 
 
-@wrong("transformer.attention", [MASK, CAUSAL], "turned round")
+@wrong("transformer.attention", [MASK, CAUSAL, LARGE_SCORES], "turned round")
 def hides_what_is_allowed(q, k, v, allowed=None):
     return _scores(q, k, None if allowed is None else ~allowed).softmax(-1) @ v
 
@@ -80,6 +81,35 @@ def changes_the_queries(q, k, v, allowed=None):
     return scores.softmax(-1) @ v
 
 
+@wrong("transformer.attention", [LARGE_SCORES], "subtract the largest")
+def exponentials_as_they_are(q, k, v, allowed=None):
+    weights = _scores(q, k, allowed).exp()
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
+@wrong("transformer.attention", [LARGE_SCORES], "a hidden score may be the largest")
+def takes_the_largest_of_all(q, k, v, allowed=None):
+    weights = (_scores(q, k) - _scores(q, k).amax(-1, keepdim=True)).exp()
+    if allowed is not None:
+        weights = weights * allowed
+    return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
+@wrong("transformer.attention", [LARGE_SCORES], "a million above the others")
+def hides_with_ten_thousand(q, k, v, allowed=None):
+    scores = _scores(q, k)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -1e4)
+    return scores.softmax(-1) @ v
+
+
+@wrong("transformer.attention", EVERY, "scaled_dot_product")
+def ready_made_below_torch(q, k, v, allowed=None):
+    whole = [t.expand(*(1,) * (4 - t.dim()), *t.shape).contiguous() for t in (q, k, v)]
+    mixed = getattr(torch.ops.aten, "scaled_dot_product_attention")(*whole, allowed)  # noqa: B009
+    return mixed.view(*q.shape[:-1], v.shape[-1])
+
+
 @right("transformer.attention")
 def with_einsum_and_a_large_number(q, k, v, allowed=None):
     scores = torch.einsum("...td,...sd->...ts", q, k) / q.shape[-1] ** 0.5
@@ -90,7 +120,8 @@ def with_einsum_and_a_large_number(q, k, v, allowed=None):
 
 @right("transformer.attention")
 def renormalises(q, k, v, allowed=None):
-    weights = (_scores(q, k) - _scores(q, k).amax(-1, keepdim=True)).exp()
+    scores = _scores(q, k, allowed)
+    weights = (scores - scores.amax(-1, keepdim=True)).exp()
     if allowed is not None:
         weights = weights * allowed
     return (weights / weights.sum(-1, keepdim=True)) @ v
@@ -164,6 +195,13 @@ def heads_first(x, w_in, w_out, heads):
 def one_long_sequence(x, w_in, w_out, heads):
     long = x.reshape(1, -1, x.shape[-1])
     return loop_over_heads(long, w_in, w_out, heads).reshape(x.shape)
+
+
+@wrong("transformer.heads", [ONE, SEVERAL, BATCH], "multi_head_attention")
+def every_head_ready_made(x, w_in, w_out, heads):
+    bias = x.new_zeros(len(w_in))
+    run, width = torch._native_multi_head_attention, x.shape[-1]
+    return run(x, x, x, width, heads, w_in, bias, w_out, bias[:width])[0]
 
 
 @right("transformer.heads")
@@ -360,6 +398,25 @@ def joins_in_place(tokens, new):
     return pair, tokens
 
 
+@wrong("transformer.pairs", [TIE, OVERLAP], "9 is smaller than 11")
+def compares_as_text(tokens, new):
+    counts = _neighbours(tokens)
+    if not counts:
+        return None, tokens
+    pair = min(counts, key=lambda p: (-counts[p], tuple(map(str, p))))
+    return pair, _joined(tokens, pair, new)
+
+
+@wrong("transformer.pairs", [LIST], "several digits")
+def joins_in_a_text(tokens, new):
+    counts = _neighbours(tokens)
+    if not counts:
+        return None, tokens
+    pair = _smallest(counts)
+    text = " ".join(map(str, tokens)).replace(" ".join(map(str, pair)), str(new))
+    return pair, [int(word) for word in text.split()]
+
+
 @right("transformer.pairs")
 def by_sorting(tokens, new):
     pairs = sorted(zip(tokens, tokens[1:], strict=False))
@@ -382,6 +439,7 @@ def with_numpy(tokens, new):
 # --- filtered -----------------------------------------------------------------------------------
 
 HEAT, TOP_K, TOP_P, ALL = "temperature", "top_k", "top_p", "together, in order"
+WHOLE = "nothing to drop"
 
 
 def _choose(logits, temperature, top_k, top_p, before=None, share_of=None, end=True):
@@ -406,7 +464,7 @@ def multiplies(logits, temperature=1.0, top_k=None, top_p=None):
 @wrong("transformer.filtered", [TOP_P, ALL], "belongs to the set")
 def one_token_too_few(logits, temperature=1.0, top_k=None, top_p=None):
     def before(share):
-        keep = share.cumsum(0) < top_p
+        keep = share.cumsum(0) - 1e-6 < top_p
         keep[0] = True
         return keep
 
@@ -425,7 +483,7 @@ def does_not_renormalise(logits, temperature=1.0, top_k=None, top_p=None):
     return torch.zeros_like(p).scatter(0, order, p)
 
 
-@wrong("transformer.filtered", [HEAT, TOP_K, TOP_P, ALL], "undo the sorting")
+@wrong("transformer.filtered", [HEAT, TOP_K, TOP_P, WHOLE, ALL], "undo the sorting")
 def stays_sorted(logits, temperature=1.0, top_k=None, top_p=None):
     return _choose(logits.sort(descending=True).values, temperature, top_k, top_p)
 
@@ -447,11 +505,26 @@ def zeroes_the_logits(logits, temperature=1.0, top_k=None, top_p=None):
     return (logits / temperature * kept).softmax(0)
 
 
-@wrong("transformer.filtered", [HEAT, TOP_K, TOP_P, ALL], "in place")
+@wrong("transformer.filtered", [HEAT, TOP_K, TOP_P, WHOLE, ALL], "in place")
 def tempers_in_place(logits, temperature=1.0, top_k=None, top_p=None):
     logits /= temperature
     logits -= logits.max()
     return with_a_loop(logits, 1.0, top_k, top_p)
+
+
+@wrong("transformer.filtered", [WHOLE], "drops nothing")
+def needs_as_many_tokens(logits, temperature=1.0, top_k=None, top_p=None):
+    if top_k is not None:
+        logits.topk(top_k)
+    return with_a_loop(logits, temperature, top_k, top_p)
+
+
+@wrong("transformer.filtered", [WHOLE], "drops nothing")
+def needs_something_beyond_p(logits, temperature=1.0, top_k=None, top_p=None):
+    if top_p is not None:
+        share = with_a_loop(logits, temperature, top_k).sort(descending=True).values
+        _ = (share.cumsum(0) - 1e-6 > top_p).nonzero()[0]
+    return with_a_loop(logits, temperature, top_k, top_p)
 
 
 @right("transformer.filtered")
@@ -474,7 +547,9 @@ def with_a_loop(logits, temperature=1.0, top_k=None, top_p=None):
 def with_thresholds(logits, temperature=1.0, top_k=None, top_p=None):
     scores = logits / temperature
     if top_k is not None:
-        scores = torch.where(scores < scores.topk(top_k).values[-1], -torch.inf, scores)
+        scores = torch.where(
+            scores < scores.topk(min(top_k, len(scores))).values[-1], -torch.inf, scores
+        )
     if top_p is not None:
         p = scores.softmax(0)
         above = (p[None] * (p[None] > p[:, None])).sum(1)  # what likelier tokens add up to
@@ -600,11 +675,40 @@ def blocks_of_queries(q, k, v, block=64):
     return torch.cat([builds_the_table(rows, k, v) for rows in q.split(block)])
 
 
-@wrong("transformer.blocked", [TABLE], "in NumPy or lists")
+@wrong("transformer.blocked", [TABLE], "only torch operations are counted")
 def builds_it_in_numpy(q, k, v, block=64):
     scores = q.numpy() @ k.numpy().T / math.sqrt(q.shape[1])
     p = np.exp(scores - scores.max(1, keepdims=True))
     return torch.from_numpy((p / p.sum(1, keepdims=True)) @ v.numpy())
+
+
+@wrong("transformer.blocked", [TABLE], "the blocks are kept")
+def keeps_a_list_of_blocks(q, k, v, block=64):
+    pieces = [q @ keys.T / math.sqrt(q.shape[1]) for keys in k.split(block)]
+    top = torch.stack([piece.amax(1) for piece in pieces]).amax(0)[:, None]
+    pieces = [(piece - top).exp() for piece in pieces]
+    total = sum(piece.sum(1, keepdim=True) for piece in pieces)
+    return sum(p @ values for p, values in zip(pieces, v.split(block), strict=True)) / total
+
+
+@wrong("transformer.blocked", [TABLE], "the blocks are kept")
+def keeps_them_in_half_the_bits(q, k, v, block=64):
+    kept = [(q @ keys.T / math.sqrt(q.shape[1])).bfloat16() for keys in k.split(block)]
+    mixed, total = _walk(q, k, v, block)
+    return mixed / total + 0 * len(kept)
+
+
+@wrong("transformer.blocked", [TABLE], "in NumPy or lists")
+def keeps_them_in_numpy(q, k, v, block=64):
+    kept = [np.copy((q @ keys.T / math.sqrt(q.shape[1])).numpy()) for keys in k.split(block)]
+    mixed, total = _walk(q, k, v, block)
+    return mixed / total + 0 * len(kept)
+
+
+@wrong("transformer.blocked", EACH, "scaled_dot_product")
+def ready_made_below(q, k, v, block=64):
+    run = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return run(q[None, None], k[None, None], v[None, None])[0][0, 0]
 
 
 @wrong("transformer.blocked", [MORE, SHORT, LARGE, TABLE], "the sum, too")
@@ -682,7 +786,7 @@ def in_two_passes(q, k, v, block=64):
     return mixed / sum(weights)
 
 
-@right("transformer.blocked")
+@wrong("transformer.blocked", [TABLE], "only torch operations are counted")
 def blocks_in_numpy(q, k, v, block=64):
     q, k, v = (x.numpy().astype(np.float64) for x in (q, k, v))
     top, total, mixed = np.full((len(q), 1), -np.inf), 0.0, 0.0

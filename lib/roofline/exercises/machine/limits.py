@@ -102,6 +102,7 @@ class RidgeBatch(Exercise):
             "exact": [call(answer, *case) for case in cases["exact"]],
             "narrow": call(answer, *cases["narrow"]),
             "also": call(answer, 32, 16, 100e9, 1e9),
+            "limit": call(answer, 16, 16, 4e9, 1e9),  # 2·i·o equals ridge · size · (i + o)
         }
 
     @staticmethod
@@ -126,18 +127,15 @@ class RidgeBatch(Exercise):
 
         narrow = outputs["narrow"]
         never = Item("a layer that is too narrow", 1, 1.0, "as expected")
-        if not (
-            narrow.ok
-            and narrow.value is None
-            and outputs["also"].ok
-            and outputs["also"].value is None
-        ):
-            never = compare("a layer that is too narrow", 1, narrow, "None")
-            message = (
-                never.message if not narrow.ok else f"it returned {narrow.value}, expected None"
-            )
+        others = [narrow, outputs["also"], outputs["limit"]]
+        bad = next((made for made in others if not made.ok or made.value is not None), None)
+        if bad is not None:
+            message = f"it returned {bad.value}, expected None"
             hint = "for huge batches the intensity tends to 2·i·o / (size·(i + o)): is that enough?"
-            never = Item(never.name, 1, 0.0, message, "" if not narrow.ok else hint)
+            if not bad.ok:
+                message = compare(never.name, 1, bad, "None").message
+                hint = "the intensity may just never reach the ridge: what do you divide by then?"
+            never = Item(never.name, 1, 0.0, message, hint if bad.status != "blank" else "")
         at_edge = over(exact, self.smallest)
         return [
             column(

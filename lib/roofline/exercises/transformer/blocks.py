@@ -111,6 +111,11 @@ class Blocked(Exercise):
             return Item(name, points, 0.0, "counted once one block and several are right")
         table = 4 * self.queries * self.keys
         made: Call = outputs["large"]
+        products = 2 * 2 * self.queries * self.keys * 4
+        if made.ok and made.counts["flops"] < products:
+            message = f"{made.counts['flops']:,} FLOPs were counted, two products have {products:,}"
+            hint = "only torch operations are counted: do the products with torch"
+            return Item(name, points, 0.0, message, hint)
         item = at_most(name, points, made, table // 8, "bytes at once", "largest_allocation")
         if item.lost and made.ok:
             if made.counts["largest_allocation"] >= table:
@@ -120,6 +125,10 @@ class Blocked(Exercise):
                     "take blocks of keys, for all queries at once: the largest is then (t, block)"
                 )
             return Item(name, points, 0.0, item.message, hint)
+        alive = at_most(name, points, made, table // 2, "bytes alive together", "peak_bytes")
+        if alive.lost and made.ok:
+            hint = "the blocks are kept: take sums and maxima from each, and forget it"
+            return Item(name, points, 0.0, alive.message, hint)
         item_beside = at_most(name, points, outputs["beside"], table // 2, "bytes outside torch")
         if item_beside.lost and outputs["beside"].ok:
             hint = "about t × s numbers were held in NumPy or lists: that is the table, too"

@@ -22,13 +22,16 @@ class Pairs(Exercise):
     forbidden = ("roofline.data.train_pairs",)
     # Letters stand for tokens in alphabetical order; the numbers are drawn.
     texts = ("dcbacbdcbab", "cdabcdabc", "aaabcdbc", "adbadbcdbacabdb")
+    digits = (1, 11, 1, 1, 2, 1, 1, 11, 1, 1, 2)  # "1 1" also begins the text "1 11"
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
-        numbers = torch.randperm(200, generator=random)[:4].sort().values.tolist()
+        # As texts they would be in another order: "9" comes after "11", "200".
+        drawn = torch.randint(0, 5, (4,), generator=random)
+        numbers = (drawn + torch.tensor([5, 10, 40, 200])).tolist()
         letters = dict(zip("abcd", numbers, strict=True))
         rows = [[letters[c] for c in text] for text in self.texts]
-        return {"rows": rows, "new": 300, "short": [[], numbers[:1]]}
+        return {"rows": [*rows, list(self.digits)], "new": 300, "short": [[], numbers[:1]]}
 
     def probe(self, answer: Any, cases: Any) -> Any:
         return {
@@ -37,9 +40,10 @@ class Pairs(Exercise):
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        new, (common, tie, overlap, longer) = cases["new"], cases["rows"]
+        new, (common, tie, overlap, longer, digits) = cases["new"], cases["rows"]
         hints = {
             "first": "of several commonest pairs the smallest, not the one that was seen first",
+            "text": "compare numbers, not their digits: 9 is smaller than 11",
             "largest": "of several commonest pairs the smallest, not the largest",
             "apart": "count all neighbours: aaa holds two pairs aa",
         }
@@ -50,8 +54,8 @@ class Pairs(Exercise):
             got = outputs["rows"][row][0]
             return compare(name, 1, got, list(self.join(tokens, new)[0]), wrong)
 
-        rows = [common, longer]
-        got = together([outputs["rows"][0][1], outputs["rows"][3][1]])
+        rows = [common, longer, digits]
+        got = together([outputs["rows"][i][1] for i in (0, 3, 4)])
         joined = compare(
             "the new list",
             1,
@@ -62,6 +66,10 @@ class Pairs(Exercise):
                 ([self.once(r, new) for r in rows], "join every occurrence, not the first alone"),
                 ([self.doubled(r, new) for r in rows], "skip both tokens of a pair once joined"),
                 ([self.dropped(r, new) for r in rows], "the last token was lost"),
+                (
+                    [*(self.join(r, new)[1] for r in rows[:2]), self.as_text(digits, new)],
+                    "a token may have several digits: 1, 1 isn't the beginning of 1, 11",
+                ),
             ],
         )
         edge = together([outputs["rows"][2][1], *outputs["short"]])
@@ -98,7 +106,8 @@ class Pairs(Exercise):
         counts = cls.counts(tokens, mistake == "apart")
         most = max(counts.values())
         best = [pair for pair, n in counts.items() if n == most]
-        pair = {"first": best[0], "largest": max(best)}.get(mistake, min(best))
+        text = min(best, key=lambda pair: tuple(map(str, pair)))
+        pair = {"first": best[0], "largest": max(best), "text": text}.get(mistake, min(best))
         joined, i = [], 0
         while i < len(tokens):
             here = tuple(tokens[i : i + 2]) == pair
@@ -131,6 +140,13 @@ class Pairs(Exercise):
         return joined if joined[-1] == new else joined[:-1]
 
     @classmethod
+    def as_text(cls, tokens: list[int], new: int) -> list[int]:
+        """What replacing in a text of numbers makes of it."""
+        first, second = cls.join(tokens, new)[0]
+        text = " ".join(map(str, tokens)).replace(f"{first} {second}", str(new))
+        return [int(word) for word in text.split()]
+
+    @classmethod
     def backwards(cls, tokens: list[int], new: int) -> list[int]:
         pair, _ = cls.join(tokens, new)
         joined, i = [], len(tokens)
@@ -161,6 +177,7 @@ class Filtered(Exercise):
             "temperature": [{"temperature": 0.5}, {"temperature": 3.0}],
             "top_k": [{"top_k": 4}, {"top_k": 1}],
             "top_p": [{"top_p": reached(plain)}, {"top_p": 1e-4}],
+            "all": [{"top_p": 1.0}, {"top_k": 12}, {"top_k": 20}, {"top_k": 20, "top_p": 1.0}],
             "together": [
                 {"temperature": 0.7, "top_p": reached(cold, plain)},
                 {"top_k": 6, "top_p": reached(plain[:6], plain)},
@@ -186,20 +203,28 @@ class Filtered(Exercise):
             "nothing": "it has no effect",
         }
 
-        def item(name: str, key: str) -> Item:
+        def item(name: str, points: float, key: str) -> Item:
             right = [self.run(logits, **o) for o in options[key]]
             wrong = [
                 (lambda m=m: [self.run(logits, **o, mistake=m) for o in options[key]], hint)
                 for m, hint in hints.items()
             ]
-            return compare(name, 1, together(outputs[key]), right, wrong, rtol=1e-4, atol=1e-6)
+            return compare(name, points, together(outputs[key]), right, wrong, rtol=1e-4, atol=1e-6)
 
         return [
-            item("temperature", "temperature"),
-            item("top_k", "top_k"),
-            item("top_p", "top_p"),
-            item("together, in order", "together"),
+            item("temperature", 0.5, "temperature"),
+            item("top_k", 1, "top_k"),
+            item("top_p", 1, "top_p"),
+            self.whole(item("nothing to drop", 0.5, "all")),
+            item("together, in order", 1, "together"),
         ]
+
+    @staticmethod
+    def whole(item: Item) -> Item:
+        if not item.lost or item.hint:
+            return item
+        hint = "a top_p of 1, or a top_k that is larger than the number of tokens, drops nothing"
+        return Item(item.name, item.points, 0.0, item.message, hint)
 
     @staticmethod
     def run(

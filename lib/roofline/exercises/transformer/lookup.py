@@ -9,7 +9,7 @@ import torch
 
 from roofline.grading import Exercise, Item, call, compare, exercise, generator
 
-from .shared import READY_MADE
+from .shared import EVERY_HEAD, READY_MADE, together
 
 
 @exercise("transformer.attention")
@@ -26,20 +26,30 @@ class Attention(Exercise):
         allowed = torch.rand(5, 7, generator=random) < 0.5
         allowed[:, 2] = True  # every query sees a key
         allowed[1] = torch.arange(7) < 3  # and one surely misses some
-        return one, many, allowed
+        steep = [30 * one[0], 30 * one[1], one[2]]
+        return one, many, allowed, [steep, *(self.hidden(one, c) for c in (4e6, -4e6))]
+
+    @staticmethod
+    def hidden(one: list[torch.Tensor], extreme: float) -> list[torch.Tensor]:
+        """Of the last key's scores and all others the larger ones by 1e6; the last is hidden."""
+        q, k, v = (t.clone() for t in one)
+        q[:, 0], k[:, 0] = 1.0, min(extreme, 0.0)
+        k[-1, 0] = max(extreme, 0.0)
+        return [q, k, v, torch.arange(len(k)).expand(len(q), -1) < len(k) - 1]
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        one, many, allowed = cases
+        one, many, allowed, large = cases
         causal = torch.ones(7, 7, dtype=torch.bool).tril()
         return {
             "one": call(answer, *one),
             "many": call(answer, *many),
             "mask": call(answer, *many, allowed),
             "causal": call(answer, one[1], one[1], one[2], causal),
+            "large": together([call(answer, *case) for case in large]),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        one, many, allowed = cases
+        one, many, allowed, large = cases
         run: Any = self.run  # any number of arguments, for mypy
         right, batch, masked = run(*one), run(*many), run(*many, allowed)
         causal = torch.ones(7, 7, dtype=torch.bool).tril()
@@ -67,7 +77,7 @@ class Attention(Exercise):
             ),
             compare(
                 "leading dimensions",
-                1,
+                0.5,
                 outputs["many"],
                 batch,
                 [(lambda: run(*many, over=1), "softmax over the keys, the last dimension")],
@@ -81,12 +91,24 @@ class Attention(Exercise):
             ),
             compare(
                 "a causal mask",
-                1,
+                0.5,
                 outputs["causal"],
                 run(*own, causal),
                 [(run(*own, causal, mistake=m), hint) for m, hint in masks.items()],
             ),
+            self.stable(outputs["large"], [run(*case) for case in large]),
         ]
+
+    @staticmethod
+    def stable(got: Any, right: list[torch.Tensor]) -> Item:
+        item = compare("scores up to ±1e6, hidden ones too", 1, got, right, rtol=1e-2, atol=1e-3)
+        if not item.lost or not got.ok:
+            return item
+        if "value 0" in item.message:
+            hint = "exp of a large score is infinite: subtract the largest, or let softmax do it"
+        else:
+            hint = "a hidden score may be the largest of all, or a million above the others: −inf"
+        return Item(item.name, 1, 0.0, item.message, hint)
 
     @staticmethod
     def run(
@@ -114,7 +136,7 @@ class Heads(Exercise):
     """Many heads."""
 
     points, minutes, difficulty, importance = 4, 12, 3, 5
-    forbidden = READY_MADE[1:]
+    forbidden = EVERY_HEAD
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)

@@ -10,13 +10,22 @@ import torch
 
 from roofline.grading import Call
 
-READY_MADE = (
+ONE_CALL = (
     "torch.nn.functional.scaled_dot_product_attention",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+    "aten::_safe_softmax",  # nothing else uses it
+)
+EVERY_HEAD = (
     "torch.nn.functional.multi_head_attention_forward",
     "torch.nn.MultiheadAttention",
+    "aten::_native_multi_head_attention",
     "roofline.autograd.attention",
     "roofline.nn.MultiheadAttention",
 )
+READY_MADE = (*ONE_CALL, *EVERY_HEAD)
 
 
 def plain(made: Call) -> Call:
@@ -39,5 +48,5 @@ def together(calls: Sequence[Call]) -> Call:
     failed = next((made for made in calls if not made.ok), None)
     if failed is not None:
         return failed
-    changed = [name for made in calls for name in made.changed]
+    changed = list(dict.fromkeys(name for made in calls for name in made.changed))
     return replace(calls[0], value=[made.value for made in calls], changed=changed, gave_back="")
