@@ -206,7 +206,7 @@ def by_search(inputs, outputs, peak, bandwidth, size=4):
     high = 1
     while not compute(high):
         high *= 2
-        if high > 1 << 60:
+        if high > 1 << 40:
             return None
     low = high // 2
     while high - low > 1:
