@@ -23,6 +23,8 @@ CASES: list[tuple[Any, Any, dict[str, Any]]] = [
     (Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
     (AdamW, torch.optim.AdamW, {"lr": 0.01}),
     (AdamW, torch.optim.AdamW, {"lr": 0.01, "betas": (0.9, 0.95), "weight_decay": 0.3}),
+    (Adam, torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "fused": True}),
+    (AdamW, torch.optim.AdamW, {"lr": 0.01, "betas": (0.9, 0.95), "fused": True}),
 ]
 
 

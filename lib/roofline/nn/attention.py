@@ -25,8 +25,13 @@ class MultiheadAttention(Module):
             Ainslie et al., 2305.13245.
         rotate: applied to queries and keys, (n, heads, t, width): ``RotaryPositions``.
 
+    Set ``recompute`` to False to keep the attention weights for the walk back instead of making
+    them again: faster, for more memory.
+
     ``in_proj_weight`` holds the rows for queries, keys and values, in this order.
     """
+
+    recompute: bool = True
 
     def __init__(
         self,
@@ -96,7 +101,7 @@ class MultiheadAttention(Module):
             dropout = self.dropout if self.training else 0.0
             y, p = weighted_mean(q, k, v, mask, is_causal, dropout)
         else:
-            y = autograd.attention(q, k, v, mask, is_causal)
+            y = autograd.attention(q, k, v, mask, is_causal, recompute=self.recompute)
         n, t = query.shape[:2]
         y = self.out_proj(y.transpose(1, 2).reshape(n, t, self.embed_dim))
         if not self.batch_first:

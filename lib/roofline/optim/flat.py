@@ -159,12 +159,18 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient; the others keep value and state."""
         for flat in self.flats:
+            group = flat.group
+            if torch.compiler.is_compiling():
+                # A number would be compiled in, and every other learning rate be compiled anew.
+                exact = torch.promote_types(flat.data.dtype, torch.float32)
+                group = {**group, "lr": flat.data.new_ones((), dtype=exact) * group["lr"]}
             for span, step in flat.runs():
-                size = BLOCK if flat.data.device.type == "cpu" else max(span.stop, 1)
+                pieces = flat.data.device.type == "cpu" and not flat.group.get("fused")
+                size = BLOCK if pieces else max(span.stop, 1)
                 for start in range(span.start, span.stop, size):
                     piece = slice(start, min(start + size, span.stop))
                     state = {slot: value[piece] for slot, value in flat.state.items()}
-                    self.update(flat.data[piece], flat.grad[piece], step, flat.group, **state)
+                    self.update(flat.data[piece], flat.grad[piece], step, group, **state)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps, state and settings, laid out as torch's: copy it before training on."""

@@ -11,6 +11,21 @@ import torch
 from .flat import Optimizer
 
 
+def descend(
+    data: torch.Tensor,
+    rate: float | torch.Tensor,
+    direction: torch.Tensor,
+    scale: torch.Tensor | None = None,
+) -> None:
+    """``data − rate·direction/scale``, in place; a compiled step has a tensor for the rate."""
+    if isinstance(rate, torch.Tensor):
+        data.sub_(rate * (direction if scale is None else direction / scale))
+    elif scale is None:
+        data.add_(direction, alpha=-rate)
+    else:
+        data.addcdiv_(direction, scale, value=-rate)
+
+
 class SGD(Optimizer):
     """Gradient descent, with momentum.
 
@@ -59,7 +74,7 @@ class SGD(Optimizer):
                 grad = grad.add(momentum_buffer, alpha=momentum)
             else:
                 grad = momentum_buffer
-        data.add_(grad, alpha=-group["lr"])
+        descend(data, group["lr"], grad)
 
 
 class Adam(Optimizer):
@@ -71,6 +86,9 @@ class Adam(Optimizer):
         θ ← θ − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 
     ``weight_decay``·θ is added to g, so it is scaled like g. Kingma, Ba, 1412.6980, algorithm 1.
+
+    ``fused``: the same numbers by the device's own kernel, which goes through memory once instead
+    of once for each operation. As in torch it is to be asked for.
     """
 
     slots = ("exp_avg", "exp_avg_sq")
@@ -83,10 +101,18 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        fused: bool = False,
     ):
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas must be at least 0 and less than 1, got {betas}")
-        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        settings = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "fused": fused,
+        }
         super().__init__(parameters, settings)
 
     def update(
@@ -99,9 +125,15 @@ class Adam(Optimizer):
         exp_avg_sq: torch.Tensor,
     ) -> None:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        if group["fused"] and not torch.compiler.is_compiling():
+            kernel: Any = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
+            values = [[each] for each in (data, grad, exp_avg, exp_avg_sq)]
+            count = [torch.tensor(float(step), device=data.device)]
+            kernel(*values, [], count, lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay,
+                   eps=group["eps"], amsgrad=False, maximize=False)  # fmt: skip
+            return
         if decay and self.decoupled:
-            # Not mul_(1 - lr·λ): beside a second use of lr, torch.compile (2.13) keeps an old lr.
-            data.add_(data, alpha=-lr * decay)
+            data.mul_(1 - lr * decay)
         elif decay:
             grad = grad.add(data, alpha=decay)
         exp_avg.lerp_(grad, 1 - beta1)
@@ -109,7 +141,7 @@ class Adam(Optimizer):
         # Both corrections in one factor, as at the end of the paper's section 2, with ε to match.
         root = math.sqrt(1 - beta2**step)
         scale = exp_avg_sq.sqrt().add_(group["eps"] * root)
-        data.addcdiv_(exp_avg, scale, value=-lr * root / (1 - beta1**step))
+        descend(data, lr * (root / (1 - beta1**step)), exp_avg, scale)
 
 
 class AdamW(Adam):
@@ -128,5 +160,7 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        fused: bool = False,
     ):
-        super().__init__(parameters, lr, betas, eps, weight_decay)
+        super().__init__(parameters, lr, betas, eps, weight_decay, fused=fused)
