@@ -1,7 +1,8 @@
 """How long an experiment takes to redraw after a control has moved, in milliseconds.
 
 From the new settings to the bytes of the picture and the line of text, in the kernel. Settings are
-drawn at random with a fixed seed, so that little is found in a cache; the limit is 150 ms.
+drawn at random with a fixed seed, so that little is found in a cache; the limit is 150 ms. Of an
+experiment that is timed, this is the modelled picture, before its measurements.
 """
 
 from __future__ import annotations
@@ -53,6 +54,4 @@ def spread(name: str, times: list[float]) -> dict[str, float]:
 
 
 def once(experiment: lab.Experiment, settings: dict[str, Any]) -> None:
-    result = experiment.model(**settings)
-    lab.style.png(experiment.draw(result))
-    experiment.describe(result)
+    experiment.shown(experiment.model(**settings))

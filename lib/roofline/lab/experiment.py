@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from roofline.hardware.stopwatch import no_garbage_collection
 from roofline.lab import style
 from roofline.lab.controls import Control, ControlError, controls
 from roofline.lab.measuring import LIVE, RECORDED, Door, Step, finish
@@ -29,6 +30,15 @@ class Question:
     unit: str
     truth: Callable[[Any], float | None]
     kind: str = "measured"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture as PNG, the line of text that says the same, its width on a page in CSS pixels."""
+
+    png: bytes
+    line: str
+    width: int
 
 
 @dataclass(frozen=True)
@@ -70,15 +80,26 @@ class Experiment:
         last, _ = finish(self.measure(result, door)) if self.measure else (None, "")
         return result if last is None else last.result
 
+    def shown(self, result: Any) -> Shown:
+        """What is on screen of ``result``.
+
+        Python collects no garbage meanwhile: to look through all that PyTorch and matplotlib have
+        made takes as long as to draw.
+        """
+        with no_garbage_collection():
+            figure = self.draw(result)
+            width = int(figure.get_figwidth() * 100)
+            return Shown(style.png(figure), self.describe(result), width)
+
     def saved(self, result: Any) -> dict[str, str]:
         """The form that reads without a kernel: the picture and its line, by mime type.
 
         Its measurements are those that were recorded, and it says so: it comes out the same on
         every machine.
         """
-        result = self.measured(result, RECORDED)
-        picture = base64.b64encode(style.png(self.draw(result))).decode("ascii")
-        return {"image/png": picture, "text/plain": self.describe(result)}
+        shown = self.shown(self.measured(result, RECORDED))
+        picture = base64.b64encode(shown.png).decode("ascii")
+        return {"image/png": picture, "text/plain": shown.line}
 
     def __call__(self, **settings: Any) -> None:
         """Show it in a notebook, with the controls at ``settings`` to begin with."""

@@ -18,7 +18,7 @@ from IPython import get_ipython
 from IPython.display import display
 
 from roofline.hardware import trace
-from roofline.lab import predictions, style, trials
+from roofline.lab import predictions, trials
 from roofline.lab.controls import ControlError
 from roofline.lab.experiment import WIDGET_VIEW, Experiment
 from roofline.lab.measuring import LIVE, Follower, Step
@@ -244,12 +244,11 @@ class Panel:
             self.reckoning.value = _paragraph(
                 _reckoning(self.predicted, truth, question.unit, question.kind)
             )
-        figure = self.experiment.draw(self.result)
-        line = self.experiment.describe(self.result)
-        self.picture.width = str(int(figure.get_figwidth() * 100))
-        self.picture.tooltip = line
-        self.picture.value = style.png(figure)
-        self.line.value = _paragraph(line, spoken)
+        shown = self.experiment.shown(self.result)
+        self.picture.width = str(shown.width)
+        self.picture.tooltip = shown.line
+        self.picture.value = shown.png
+        self.line.value = _paragraph(shown.line, spoken)
 
     def _told(self, action: Callable[[], str]) -> None:
         """Do it, and tell what came of it where the learner looks."""

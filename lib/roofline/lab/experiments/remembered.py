@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from roofline.autograd import Tensor, kept
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
+from roofline.lab.frames import Scale, exponents, frame
 
 INPUTS, CLASSES = 784, 10
 FLOAT, BOOL = 4, 1
@@ -169,35 +170,31 @@ def model(
 def draw(result: Remembered) -> Figure:
     """Remembered bytes against batch, width and depth: lines modelled, points measured.
 
-    The axes never move, so that what moves is what the control changed. What grows by factors is
-    drawn as exponents: matplotlib's logarithmic axes take a tenth longer for the same picture.
+    The axes never move, so that what moves is what the control changed.
     """
     with style.applied():
         figure = style.figure(8.4, 3.3)
-        figure.subplots_adjust(0.075, 0.265, 0.985, 0.9, wspace=0.06)
-        for place, (name, sweep) in enumerate(result.sweeps.items(), start=1):
-            axis = figure.add_subplot(1, 3, place)
+        for place, (name, sweep) in enumerate(result.sweeps.items()):
             what, ticks, scale = _ALONG[name]
-            now, low, high = (scale(n) for n in (getattr(result, name), *_ends(sweep)))
+            low, high = scale(sweep.values[0]), scale(sweep.values[-1])
+            margin = (high - low) / 20
+            marks = {scale(n): f"{n:,}" for n in ticks}
+            left = 0.075 + 0.309 * place
+            axis = frame(
+                figure,
+                (left, 0.265, left + 0.292, 0.9),
+                Scale(what, low - margin, high + margin, marks),
+                Scale(f"{name} {getattr(result, name):,}", *_BYTES_ENDS, _BYTES[place > 0]),
+            )
+            axis.axvline(scale(getattr(result, name)), color=style.GREY, linewidth=1, linestyle=":")
             along = [scale(n) for n in sweep.values]
-            axis.axvline(now, color=style.GREY, linewidth=1, linestyle=":")
-            (beside,) = axis.plot(along, _exponents(sweep.beside), "--", color=style.VERMILION)
-            (line,) = axis.plot(along, _exponents(sweep.modelled), **style.MODELLED)
+            (beside,) = axis.plot(along, exponents(sweep.beside), "--", color=style.VERMILION)
+            (line,) = axis.plot(along, exponents(sweep.modelled), **style.MODELLED)
             (points,) = axis.plot(
                 [scale(n) for n in sweep.measured],
-                _exponents(sweep.measured.values()),
+                exponents(sweep.measured.values()),
                 **style.MEASURED,
             )
-            margin = (high - low) / 20
-            axis.set(xlim=(low - margin, high + margin), ylim=(_BYTES[0], _BYTES[-1]))
-            axis.set_title(f"{name} {getattr(result, name):,}")
-            axis.set_xlabel(what)
-            axis.set_xticks([scale(n) for n in ticks], [f"{n:,}" for n in ticks])
-            if place == 1:
-                axis.set_yticks(_BYTES, [style.size(10.0**k) for k in _BYTES])
-            else:  # the lines of the grid, without their labels
-                axis.yaxis.set_visible(False)
-                axis.hlines(_BYTES, *axis.get_xlim(), style.GRID, linewidth=0.6, zorder=0)
         figure.legend(
             [line, points, beside],
             [
@@ -211,8 +208,12 @@ def draw(result: Remembered) -> Figure:
     return figure
 
 
-_BYTES = (3, 4, 5, 6, 7, 8, 9)
-"""The marks of the axis of bytes, as exponents of 10."""
+_BYTES_ENDS = (3, 9)
+_BYTES = (
+    {k: style.size(10.0**k) for k in range(3, 10)},
+    dict.fromkeys(range(3, 10), ""),
+)
+"""The marks of the axis of bytes, as exponents of 10: with words in the first picture only."""
 
 _ALONG: dict[str, tuple[str, tuple[int, ...], Callable[[float], float]]] = {
     "batch": ("images in a batch", (1, 8, 64, 512, 4096), math.log2),
@@ -220,14 +221,6 @@ _ALONG: dict[str, tuple[str, tuple[int, ...], Callable[[float], float]]] = {
     "depth": ("hidden layers", (1, 2, 4, 6, 8), float),
 }
 """For each axis: what it counts, its marks, and where a number stands on it."""
-
-
-def _exponents(counts: Iterable[float]) -> list[float]:
-    return [math.log10(count) for count in counts]
-
-
-def _ends(sweep: Sweep) -> tuple[int, int]:
-    return sweep.values[0], sweep.values[-1]
 
 
 def describe(result: Remembered) -> str:

@@ -1,0 +1,76 @@
+"""Axes that are drawn in half the time: grid, marks and labels, and nothing that moves.
+
+matplotlib makes five artists for each tick, and measures their labels several times to find out
+which of them would collide. A picture that is drawn anew at each move of a slider has marks that
+its author has chosen, so a few lines and words do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+from roofline.lab import style
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One side of a picture.
+
+    ``label``: what it counts, and its unit. ``marks``: the words at each place, empty for a line of
+    the grid without words. What grows by factors is drawn at its exponents: :meth:`powers`.
+    """
+
+    label: str
+    low: float
+    high: float
+    marks: Mapping[float, str]
+
+    @staticmethod
+    def powers(label: str, marks: Mapping[float, str], margin: float = 0.0) -> Scale:
+        """From the least mark to the greatest and ``margin`` of it beyond, by factors."""
+        places = {math.log10(value): words for value, words in marks.items()}
+        low, high = min(places), max(places)
+        beyond = margin * (high - low)
+        return Scale(label, low - beyond, high + beyond, places)
+
+
+def exponents(values: Iterable[float]) -> list[float]:
+    """Where numbers stand on a scale of :meth:`Scale.powers`."""
+    return [math.log10(value) for value in values]
+
+
+def frame(figure: Figure, place: tuple[float, float, float, float], x: Scale, y: Scale) -> Axes:
+    """Axes at ``place``: left, bottom, right, top, as shares of the figure.
+
+    The label of ``x`` stands below, that of ``y`` above, at the left, where it can be read.
+    """
+    left, bottom, right, top = place
+    axis = figure.add_axes((left, bottom, right - left, top - bottom))
+    axis.set(xlim=(x.low, x.high), ylim=(y.low, y.high), xlabel=x.label)
+    axis.set_title(y.label)
+    axis.xaxis.set_visible(False)
+    axis.yaxis.set_visible(False)
+    segments = [[(at, y.low), (at, y.high)] for at in x.marks]
+    segments += [[(x.low, at), (x.high, at)] for at in y.marks]
+    axis.add_collection(
+        LineCollection(segments, colors=style.GRID, linewidths=0.6, zorder=0), autolim=False
+    )
+    point = 1 / 72
+    below = axis.get_xaxis_transform() + ScaledTranslation(0, -5 * point, figure.dpi_scale_trans)
+    for at, words in x.marks.items():
+        if words:
+            axis.text(at, 0, words, ha="center", va="top", fontsize=9, transform=below)
+    beside = axis.get_yaxis_transform() + ScaledTranslation(-5 * point, 0, figure.dpi_scale_trans)
+    for at, words in y.marks.items():
+        if words:
+            axis.text(0, at, words, ha="right", va="center_baseline", fontsize=9, transform=beside)
+    under = axis.transAxes + ScaledTranslation(0, -20 * point, figure.dpi_scale_trans)
+    axis.text(0.5, 0, x.label, ha="center", va="top", fontsize=10, transform=under)
+    return axis
