@@ -24,6 +24,8 @@ import stat
 import sys
 import tomllib
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,22 @@ class Course:
     def database(self) -> str:
         """The gradebook's URL."""
         return self.settings.database or f"sqlite:///{self.root / 'gradebook.db'}"
+
+    @contextmanager
+    def locked(self, what: str) -> Iterator[None]:
+        """Let one process at a time do ``what``. Raises :class:`CourseError` if another does it;
+        a process that is killed leaves no lock behind."""
+        with open(self.root / f".{what}.lock", "a") as file:
+            if sys.platform != "win32":
+                import fcntl
+
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise CourseError(
+                        f"another process is busy with {what} in {self.root}: wait for it"
+                    ) from None
+            yield
 
     def word(self, assignment: str) -> str:
         """The sealed word of an assignment: from the secret, and no way back."""

@@ -101,7 +101,6 @@ class Book:
         except SQLAlchemyError as error:
             raise Stopped(f"the gradebook can't be opened: {_said(error)}") from None
         self.db = self.gradebook.db
-        self._cells: dict[str, dict[str, dict[str, list[tuple[str, str]]]]] = {}
 
     def _prepare(self) -> None:
         """Our table; and indexes that nbgrader lacks, without which each write scans all grades."""
@@ -226,6 +225,22 @@ class Book:
             ).all()
         late = {student: float(penalty or 0.0) for student, penalty in penalties}
         return {s: (float(a or 0.0), float(m or 0.0), late.get(s, 0.0)) for s, a, m in graded}
+
+    def score(self, assignment: str, student: str) -> float:
+        """One student's score, before a late penalty."""
+        api = self.api
+        query = (
+            sql.select(sql.func.sum(api.Grade.score))
+            .join(api.SubmittedNotebook, api.Grade.notebook_id == api.SubmittedNotebook.id)
+            .join(
+                api.SubmittedAssignment,
+                api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id,
+            )
+            .join(api.Assignment, api.Assignment.id == api.SubmittedAssignment.assignment_id)
+            .where(api.Assignment.name == assignment, api.SubmittedAssignment.student_id == student)
+        )
+        with self.reading():
+            return float(self.db.execute(query).scalar() or 0.0)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -77,7 +77,8 @@ def _submission(book: Book, graded: Graded, timestamp: datetime | None) -> Any:
     try:
         submission = book.gradebook.find_submission(graded.assignment, graded.student)
     except book.api.MissingEntry:
-        submission = book.gradebook.add_submission(graded.assignment, graded.student)
+        with book.db.no_autoflush:  # nbgrader builds it in pieces
+            submission = book.gradebook.add_submission(graded.assignment, graded.student)
     if submission.timestamp != plain:
         submission.timestamp = plain
     book.db.flush()
