@@ -21,6 +21,9 @@
 # something which of them you will wait for, and check yourself by counting.
 #
 # This is the only chapter about nothing but hardware. The others use what you find here.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import math
@@ -97,8 +100,8 @@ check("machine.product", product)
 # ### Exercise: the same result for less
 #
 # Before you make arithmetic fast, make it less. `matrices` is a list $A_1, \dots, A_r$ of matrices whose
-# shapes fit, `v` a vector. Return $A_1 A_2 \cdots A_r v$ for 2 FLOPs an entry of the matrices, counted, and
-# without `torch.linalg.multi_dot`. Leave `matrices` as it is.
+# shapes fit, `v` a vector. Return $A_1 A_2 \cdots A_r v$ for 2 FLOPs an entry of the matrices, without
+# `torch.linalg.multi_dot`. Only torch's products are counted.
 # Multiplication of matrices is associative: the result doesn't care where you put the brackets, the bill
 # does.
 #
@@ -266,7 +269,7 @@ print(clock["machine.batch=1"].label)
 # <details><summary>Off by one</summary>
 # The smallest whole number that satisfies an inequality, and on the ridge it counts as compute.
 # </details>
-# <details><summary>When can there be none?</summary>
+# <details><summary>When can there be none, or a division by zero?</summary>
 # With a huge batch the weight's bytes don't matter any more. What does the intensity tend to?
 # </details>
 
@@ -410,7 +413,7 @@ for name, (flops, speed, _) in cards.items():
 # tensor. The obvious way builds all $n \cdot m \cdot d$ differences: many bytes, few FLOPs on each. But
 # $\lVert x - y\rVert^2 = \lVert x\rVert^2 + \lVert y\rVert^2 - 2\,x\!\cdot\! y$, and the last term for all
 # pairs at once is an operation that you have met. Never build anything larger than the result; that is
-# counted. Rounding can make a distance slightly negative: return 0 then. The result has the dtype of `x`.
+# counted, of torch's operations alone. Rounding can make a distance slightly negative: return 0 then. The result has the dtype of `x`.
 # `torch.cdist` is for comparison below and doesn't count here.
 #
 # <details><summary>NaN in a later square root</summary>
@@ -518,6 +521,8 @@ print(
 # - Batches raise the intensity of a layer until the ridge; after that they only add waiting.
 # - Small operations pay for starting. Neither FLOPs nor bytes explain their time.
 # - A faster processor speeds up only what waited for the processor.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #

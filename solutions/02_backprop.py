@@ -20,9 +20,11 @@
 # number instead of a stare, and train a network that tells shirts from shoes. Then you will count
 # what it costs: floating-point operations (FLOPs) to compute, bytes to remember.
 #
-# Every cell below runs as it is. The cells that you fill in are followed by a check, which tells
-# you at once what is right, what is not, and which mistake it looks like. Checks don't depend on
-# each other, so you can skip one and come back.
+# A check follows every cell that you fill in. Checks don't depend on each other: you can skip one
+# and come back.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import itertools
@@ -160,7 +162,7 @@ print(f"The gradient that passes through it: {4 * entries / 1e3:.1f} kB.")
 # `multiply` returns two things: the result, and the pullback, which returns one gradient for each
 # argument. Look at what the pullback needs when it is called, much later: `x` and `y`. As long as
 # the pullback exists, those two tensors can't be freed. **What a pullback captures is what
-# training must remember.** The rest of this chapter follows from that sentence.
+# training must remember.**
 #
 # ### Exercise: a pullback that remembers its result
 #
@@ -206,7 +208,7 @@ check("backprop.sigmoid", sigmoid)
 # the case to watch: one $b_j$ is used by every row of the batch, and a value that is used many
 # times collects the sum of its gradients.
 #
-# Write the products yourself, without `torch.nn.functional.linear`. Your pullback is counted. A matrix product of $(n, k)$ and $(k, m)$ costs
+# Write the products yourself, without `torch.nn.functional.linear`. Your pullback is counted, torch's operations alone. A matrix product of $(n, k)$ and $(k, m)$ costs
 # $2nkm$ FLOPs, a multiplication and an addition for each term. The pullback should cost no more
 # than two such products and never build a tensor with $n \cdot d_\text{in} \cdot d_\text{out}$
 # entries.
@@ -738,6 +740,8 @@ for name, trained in (
 # - Check gradients against two-sided differences, in float64.
 # - Backward costs up to twice forward; the first layer's input needs no gradient.
 # - Training remembers what the pullbacks capture: activations, and they grow with the batch.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #

@@ -19,6 +19,9 @@
 # else, or slower, or nothing, and no error message tells you. In this chapter you derive the two
 # losses behind nearly all of deep learning from one idea, make them survive 16-bit numbers, find a
 # wrong formula that is in circulation, and meet the largest tensor of a small language model.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import math
@@ -553,8 +556,8 @@ for name, loss in (("composed", composed), ("fused", lambda z: losses.cross_entr
 # The logits come from a linear layer, $z = h W^\top$ with $h$ of shape $(n, d)$ and $W$ of shape
 # $(k, d)$, where $n$ and $k$ are large and $d$ is not. The loss needs each row once. So go through
 # the rows in pieces of `chunk`: build a piece of the logits, take its loss and its gradient with
-# respect to $h$, and forget it. Return both. The largest tensor that you build must be far smaller
-# than $n \times k$, and that is counted.
+# respect to $h$, and forget it. Return both. It is counted, torch's operations alone: no tensor above an
+# eighth of $n \times k$ numbers, and never more than half of them alive together.
 #
 # Backward is in the forward loop here. That works because the gradient of a mean of losses doesn't
 # depend on anything that comes later ([Wijmans et al. 2024](https://arxiv.org/abs/2411.09009) carry the
@@ -667,6 +670,8 @@ print(
 # - The gradient of cross-entropy is probabilities minus truth; it pushes hardest on sure mistakes.
 # - Weights, smoothing and calibration change what a probability means, not only how many are right.
 # - For a large vocabulary the logits are the largest tensor; a fused, chunked loss never holds them.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #

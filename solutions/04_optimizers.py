@@ -19,6 +19,9 @@
 # batch would have said something else. Optimizers answer both with a memory of past gradients. You
 # will build the ones in use, see why each was needed, and then weigh them. For a model with seven
 # billion parameters the memory of an optimizer decides how many cards you buy.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import itertools
@@ -634,6 +637,8 @@ print(f"what a decay of 1 - ηλ leaves after 300 steps: {(1 - 1e-3) ** 300:.2f}
 # - A batch's gradient is a sample: noise falls with the square root of the batch.
 # - Adam gives each parameter its own rate, for two more numbers to keep: 16 bytes a parameter in all.
 # - The update is limited by bytes moved, not by arithmetic: fewer passes, not fewer FLOPs.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #

@@ -19,6 +19,9 @@
 # knows neither: it has a weight of its own for every pixel. A convolution has a few weights and uses
 # them everywhere. In this chapter you build one, find out what it costs and where, repair a network that
 # is often copied, and train on clothes, on photographs of surfaces and on cats and dogs.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import itertools
@@ -221,8 +224,9 @@ check("cnn.stack", stack)
 # numbers high. The filters are the rows of another. The product has all results.
 #
 # `torch.nn.functional.unfold` makes such columns, `x.unfold` a view of the windows along one dimension,
-# and `torch.nn.functional.pad` the border. Kernels need not be square. Your answer is counted: at most 8
-# kernel launches for a whole batch, and no tensor larger than the columns.
+# and `torch.nn.functional.pad` the border. Kernels need not be square. Your answer is counted: all FLOPs in
+# torch's matrix products, at most 8 kernel launches for a whole batch, and no tensor larger than the
+# columns.
 #
 # <details><summary>The shape is right and the values look shuffled</summary>
 # A reshape doesn't move anything. In what order does your product have pictures, places and filters?
@@ -291,7 +295,8 @@ print(f"by the clock, columns take {ratio:.1f} times as long ({clock['cnn.kernel
 # ### Exercise: the gradient of a weight that is used everywhere
 #
 # `x` is $(n, c, h, w)$, `dy` the gradient of the result, $(n, o, h', w')$; kernels are `kernel` by
-# `kernel`, without padding. Return $(dW, db)$. No autograd, and again at most 8 launches.
+# `kernel`, without padding. Return $(dW, db)$. No autograd, and again one product of torch's,
+# at most 8 launches.
 #
 # <details><summary>dW is right for one picture</summary>
 # A batched product gives one matrix a picture. What happens to them then?
@@ -324,8 +329,8 @@ check("cnn.weight_gradient", weight_gradient)
 # ### Exercise: a pullback that forgets the picture
 #
 # Write it with its pullback, as in chapter 2. The gradient of each result goes to the one place that won;
-# if several are equal, to any one of them. Sides are multiples of `size`. The pullback may hold at most 8
-# bytes for each window: where the largest stood is enough.
+# if several are equal, to any one of them, whole. Sides are multiples of `size`. The pullback may hold at
+# most 8 bytes for each window, or 1 for each number of it: where the largest stood is enough.
 #
 # <details><summary>The gradient is too large where numbers are equal</summary>
 # Comparing with the maximum finds all who share it. After a relu that is often a whole window of zeros.
@@ -788,6 +793,8 @@ contest(shuffle(crops), shuffle(new_crops))
 #   pooling takes
 #   the parameters away.
 # - Convolutions move along with the picture exactly, strides and pooling only roughly.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #

@@ -19,6 +19,9 @@
 # of any length with a fixed number of weights, because it uses them again at every step and carries a
 # state along. That one idea has two prices. The gradient has to come back through every step, and no step
 # can begin before the one before it has ended. You will measure both.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import math
@@ -88,8 +91,8 @@ for steps in (5, 50):
 # %% [markdown] exercise="rnn.pad"
 # ### Exercise: pad and truncate
 #
-# `sequences` is a list of lists of token numbers. Keep at most the first `length` tokens of each. Return
-# three tensors:
+# `sequences` is a list of lists of token numbers; a list may be empty. Keep at most the first `length`
+# tokens of each. Return three tensors:
 #
 # - `tokens`, (n, t), int64, filled up with `value` behind the tokens, no wider than needed;
 # - `lengths`, (n,), int64: how many tokens of each row are real;
@@ -97,6 +100,9 @@ for steps in (5, 50):
 #
 # <details><summary>The mask is wrong in a place or two</summary>
 # Does a real token have the same number as the padding somewhere?
+# </details>
+# <details><summary>A complaint about dtypes</summary>
+# <code>torch.tensor([])</code> holds floats.
 # </details>
 
 
@@ -121,7 +127,7 @@ check("rnn.pad", pad)
 # Take one step for a whole batch. `x` is (n, inputs), `h` is (n, hidden), and `alive`, (n,) bool, says which
 # sequences still have a token at this step. The others are over: their state must come out as it went in,
 # so that after the last step every row holds the state after its own last real token. No loop over rows
-# is needed. Return the new states and leave `h` as it is.
+# is needed. Return the new states.
 #
 # <details><summary>Shapes don't broadcast</summary>
 # <code>alive</code> has one entry for each row. Which axis has it to get to meet (n, hidden)?
@@ -243,7 +249,7 @@ plt.show()
 # `d_states`, (t, n, hidden), is the gradient that each of the states after a step gets from outside.
 # Return the gradients of `x`, $h_0$, `w`, `r` and `b`, as a tuple in this order. The formulas above are for
 # one sequence written as a column; here a row of a matrix is a sequence, and gradients of weights are sums
-# over the batch too.
+# over the batch too. There may be a single step.
 #
 # <details><summary>Right for one step, wrong for two</summary>
 # Look at what you send from step t + 1 to step t. Did it go through the slope? Through R, or its transpose?
@@ -665,8 +671,8 @@ print(f"64 times the FLOPs take {per_step[-1] / per_step[0]:.1f} times as long")
 # ### Exercise: out of the loop
 #
 # The chain can't be shortened, but its links can be made light. Write the whole recurrence, (t, n, inputs) to
-# all states, (t, n, hidden), with as few launches as you can. `unrolled` above takes five a step. Two are
-# enough, with three or four more for the rest.
+# all states, (t, n, hidden). `unrolled` above takes five launches a step. At most $2t + 4$ earn all points,
+# $3t + 4$ one. The FLOPs of the formula are counted too, torch's alone, each state once.
 #
 # <details><summary>Four a step</summary>
 # Which part of the step doesn't need the state? All of it can be done before the first step.
@@ -800,6 +806,8 @@ for kind in ("RNN, orthogonal", "LSTM, as it comes", "LSTM, long spans"):
 # - Equal FLOPs aren't equal time: $T$ steps in a chain mean $T$ launches and $T$ readings of $R$.
 #
 # The next chapter drops the chain: every position looks at every other, at once.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #

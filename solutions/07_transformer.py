@@ -19,6 +19,9 @@
 # steps. Attention looks it up instead. Every position may look at every other, in one step, and all
 # positions at once. That fits the hardware like nothing before it. The price is a table with one entry for
 # every pair of positions, and half of what is clever about today's language models is about not paying it.
+#
+# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
 import collections
@@ -77,9 +80,9 @@ for d in (4, 16, 64, 256, 1024):
 #
 # Write it for tensors of any leading dimensions: `q` $(\dots, t, d)$, `k` and `v` $(\dots, s, d)$. `allowed`,
 # if given, is a $(t, s)$ tensor of booleans: where it is false, the query must not see the key at all, so its
-# weight is exactly 0 and the others add up to 1. Every query sees at least one key. A causal mask, with which
-# position $i$ sees positions up to $i$, is the case that language models need. Write it without PyTorch's
-# ready-made attention, and leave the arguments as they are.
+# weight is exactly 0 and the others add up to 1. Every query sees at least one key. Scores may be ±1,000,000,
+# hidden ones too. A causal mask, with which position $i$ sees positions up to $i$, is the case that language
+# models need.
 #
 # <details><summary>The rows don't add up to 1 under a mask</summary>
 # If weights are set to 0 after the softmax, the rest has to grow. What can you do to a score before it?
@@ -110,7 +113,7 @@ check("transformer.attention", attention)
 # cut into `heads` parts that look independently. From $x$ of shape $(n, t, w)$: one product with `w_in`
 # $(3w, w)$ gives queries, keys and values side by side, in this order. Each is cut into heads of width
 # $w/\text{heads}$, attention runs in every head, the heads are put side by side again, and `w_out` $(w, w)$
-# mixes them. Weights are used as in a linear layer, $x W^\top$. The arguments stay as they are. For the
+# mixes them. Weights are used as in a linear layer, $x W^\top$. For the
 # middle part you may use `torch.nn.functional.scaled_dot_product_attention`, not `MultiheadAttention`, which
 # does it all.
 #
@@ -198,10 +201,40 @@ check("transformer.sinusoids", sinusoids)
 # %% [markdown] name="positions-after"
 # There are other ways. GPT-2 learns one vector for each position, like an embedding: no formula, and nothing to
 # say beyond the longest training text. Rotary positions turn queries and keys themselves, each pair of numbers
-# by an angle that grows with the position ([Su et al. 2021](https://arxiv.org/abs/2104.09864)). Their product
-# then depends on the distance alone. All three stand in the library's `nn`.
+# by an angle that grows with the position ([Su et al. 2021](https://arxiv.org/abs/2104.09864)). Two questions
+# to all of them: do the products of queries and keys depend on the order? Do they change when the same sentence
+# begins 20 positions later?
 
-# %% [markdown] name="block"
+# %% name="measure-shift" tags=["nbval-check-output"]
+torch.manual_seed(0)
+ways = {
+    "none": lambda x: x,
+    "sinusoidal": nn.SinusoidalPositions(64, 32),
+    "learned, untrained": nn.LearnedPositions(64, 32),
+    "rotary": nn.RotaryPositions(64, 32),
+}
+
+
+def products(put, words, start=0):
+    """Products of queries and keys, the words themselves, from position start on; (10, 10)."""
+    text = torch.zeros(1, start + 10, 32)
+    text[:, start:] = words
+    placed = put(Tensor(text)).data[0, start:]
+    return placed @ placed.T
+
+
+for name, put in ways.items():
+    plain, shuffled = products(put, words), products(put, words[:, order])
+    by_order, by_start = (plain[order][:, order] - shuffled), plain - products(put, words, 20)
+    bag, same = (change.abs().max() < 1e-3 for change in (by_order, by_start))
+    print(
+        f"{name:<19} products know the order: {str(not bag):<6} same 20 positions later: {bool(same)}"
+    )
+
+# %% [markdown] name="shift-after"
+# With rotary positions a product depends on the words and their distance, and on nothing else. What was learned
+# at one place of the text holds at every other.
+#
 # ## The block
 #
 # A Transformer is one block, repeated: attention mixes positions, then a small perceptron works on each
@@ -243,8 +276,42 @@ for name, curve in curves.items():
 # t times. It is called rank collapse, and for attention alone it is doubly exponential in depth
 # ([Dong, Cordonnier and Loukas 2021](https://arxiv.org/abs/2103.03404)). A residual keeps each position's own
 # vector in the sum. The row of these sums, which every block reads and adds to, is the **residual stream**.
+#
+# Where does the norm stand? The first Transformer normalised the sum, $\mathrm{norm}(x + f(x))$: **post-norm**.
+# Today's normalise what a block reads, $x + f(\mathrm{norm}(x))$, and leave the sum alone: **pre-norm**
+# ([Xiong et al. 2020](https://arxiv.org/abs/2002.04745)). How much of the input is left in the output, and how
+# large is the gradient of the first block beside that of the last?
 
-# %% [markdown] name="classify"
+
+# %% name="measure-norms" tolerance=0.1
+def stacked(depth, pre_norm, width=64):
+    """(cosine of output and input, gradient of the first block's last weight / the last block's)."""
+    torch.manual_seed(0)
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": pre_norm}
+    blocks = [nn.TransformerEncoderLayer(width, 4, 4 * width, **options) for _ in range(depth)]
+    for block in blocks:
+        for layer in (block.linear1, block.linear2, block.self_attn.out_proj):
+            layer.weight.data.normal_(0, math.sqrt(2 / sum(layer.weight.shape)))
+    x = out = Tensor(torch.randn(4, 16, width))
+    for block in blocks:
+        out = block(out)
+    (out * torch.randn(4, 16, width)).sum().backward()
+    cosine = torch.nn.functional.cosine_similarity(out.data, x.data, dim=-1).mean().item()
+    first, last = (blocks[i].linear2.weight.grad.norm() for i in (0, -1))
+    return cosine, (first / last).item()
+
+
+for depth in (6, 24):
+    for name, pre_norm in (("post-norm", False), ("pre-norm", True)):
+        left, ratio = stacked(depth, pre_norm)
+        print(
+            f"{depth:2} blocks, {name:<9} cosine with the input {left:5.2f}, first gradient / last {ratio:.2f}"
+        )
+
+# %% [markdown] name="measure-norms-after"
+# A norm on the sum shrinks what came before, block after block, on the way there and on the way back. That is why
+# deep post-norm stacks need a careful warm-up.
+#
 # ## The same task as a recurrent network
 #
 # The task: guess the locale from a surname, letter by letter. A **GRU** is a recurrent network: it reads the
@@ -390,8 +457,8 @@ print(
 # `top_k` keeps the k likeliest tokens, `top_p` the smallest set of likeliest tokens whose probabilities
 # together reach p ([Holtzman et al. 2019](https://arxiv.org/abs/1904.09751)). Return the probabilities from
 # which to draw, for logits of shape $(k,)$: what was dropped has 0, the rest adds up to 1. Apply temperature
-# first, then `top_k`, then `top_p` to what remains, renormalised. The likeliest token always stays. Leave
-# `logits` as it is; change a copy.
+# first, then `top_k`, then `top_p` to what remains, renormalised. The likeliest token always stays. A `top_k`
+# above the number of tokens drops nothing, nor does a `top_p` of 1.
 #
 # <details><summary>top_p keeps one token too few</summary>
 # The token that crosses p belongs to the set: look at what the ones before it add up to.
@@ -545,6 +612,31 @@ for way, options in ways.items():
 # causal row grows faster than twice, it is because of a mask: a table of $t \times t$ numbers that is held for
 # the way back, one for all heads. It shows how easily $t^2$ comes back. A kernel that compares positions where it
 # needs them holds none.
+#
+# Add up everything that one layer keeps for the way back, in 16 bits with dropout: for $b$ sequences of $s$
+# tokens, width $h$ and $a$ heads it is $sbh\,(34 + 5as/h)$ bytes
+# ([Korthikanti et al. 2022](https://arxiv.org/abs/2205.05198)), and the term with $a$ is the table. Here it is for
+# published sizes. Your own `account` gives the parameters.
+
+# %% name="published-sizes" tags=["nbval-check-output"]
+from roofline.hardware.cost.memory import layer_activations
+from roofline.hardware.cost.model import Transformer
+from roofline.hardware.cost.parameters import parameters
+
+published = {  # layers, width, heads, tokens: Radford et al. 2019; Brown et al. 2020, table 2.1
+    "GPT-2 small": (12, 768, 12, 1_024),
+    "GPT-2 XL": (48, 1_600, 25, 1_024),
+    "GPT-3 175B": (96, 12_288, 96, 2_048),
+}
+print("modelled, one sequence   parameters   weights, 16 bits   activations   without the table")
+for name, (deep, wide, heads, long) in published.items():
+    weights_of = parameters(Transformer(deep, wide, heads, vocabulary, long))
+    whole = deep * layer_activations(1, long, wide, heads)
+    lean = deep * layer_activations(1, long, wide, heads, recompute="selective")
+    print(
+        f"{name:<24}{weights_of / 1e9:8.2f} B{2 * weights_of / 1e9:15.2f} GB"
+        f"{whole / 1e9:12.2f} GB{lean / 1e9:13.2f} GB, {1 - lean / whole:.0%} less"
+    )
 
 # %% [markdown] exercise="transformer.blocked"
 # ### Exercise: never build the table
@@ -555,10 +647,10 @@ for way, options in ways.items():
 # is what FlashAttention does on chip ([Dao et al. 2022](https://arxiv.org/abs/2205.14135); the one-pass softmax is
 # [Milakov and Gimelshein 2018](https://arxiv.org/abs/1805.02867)).
 #
-# Write it for one head, `q` $(t, d)$, `k` and `v` $(s, d)$, in blocks of `block` keys, without PyTorch's
-# ready-made attention. $s$ needn't be a multiple of the block, scores may be large, and the arguments stay as
-# they are. The largest tensor that you build is counted: about (t, block) entries are enough, and nothing may
-# come near $t \cdot s$, in NumPy or lists neither.
+# Write it for one head, `q` $(t, d)$, `k` and `v` $(s, d)$, in blocks of `block` keys. $s$ needn't be a multiple
+# of the block, and scores may be large. It is counted, torch's operations alone: no tensor above an eighth of
+# the table's $t \cdot s$ numbers, and at no time more than half of its bytes together, in NumPy or lists neither.
+# Each block has (t, block) scores.
 #
 # <details><summary>NaN in the first block</summary>
 # The largest score so far starts at −inf. Is something subtracted from it that is −inf, too?
@@ -662,6 +754,8 @@ print(f"a letter picked at random would be in {chance:.0%}")
 # - Attention takes means, and means of means grow alike: residuals keep positions apart.
 # - Its cost grows with t² in two products. They dominate only beyond six times the width.
 # - The table of weights need never exist: block by block, with a running maximum.
+#
+# Every term and symbol is in the [glossary](../glossary.md).
 #
 # ## Where to read on
 #
