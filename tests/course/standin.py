@@ -30,11 +30,19 @@ class Workers:
         if overlay is not None:
             os.environ["ROOFLINE_EXERCISES"] = str(overlay)
 
+    sandbox = "none"
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        os.environ.pop("ROOFLINE_EXERCISES", None)
+
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        os.environ.pop("ROOFLINE_EXERCISES", None)
+        self.close()
 
     def run(self, work: Work) -> Ran:
         with self.lock:  # sys.stdout is one for all threads

@@ -7,6 +7,7 @@ import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import roofline
 from roofline.course.folder import Course, CourseError, valid_id
@@ -23,27 +24,20 @@ def own_sources() -> Path | None:
 
 def release(
     course: Course, assignment: str, origin: Path | None = None, due: datetime | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Make an assignment's release, and enter it into the gradebook.
 
     ``origin`` is a notebook or a folder of them, which is copied to ``source/ASSIGNMENT``; without
     it, what lies there is taken, or the chapter of that name of this course. Returns what was
     released: notebooks, points, exercises. Raises :class:`CourseError`.
     """
-    if not valid_id(assignment) or "+" in assignment:
-        raise CourseError(
-            f"assignment {assignment!r}: expected a name without / \\ : * ? + and dots"
-        )
-    source = course.source / assignment
-    if origin is None and not any(source.glob("*.ipynb")):
-        ours = own_sources()
-        if ours is None or not (ours / assignment).is_dir():
-            raise CourseError(
-                f"there is no notebook in {source}: put one there, or name one with --from"
-            )
-        origin = ours / assignment
+    origin = _origin(course, assignment, origin)
     if origin is not None:
-        _copy(origin, source)
+        base, found = _notebooks(origin)
+        for path in found:
+            target = course.source / assignment / path.relative_to(base)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
     _generate(course, assignment)
     with Book(course) as book:
         if due is not None:
@@ -60,21 +54,57 @@ def release(
     }
 
 
-def _copy(origin: Path, source: Path) -> None:
+def preview(
+    course: Course, assignment: str, origin: Path | None = None, due: datetime | None = None
+) -> dict[str, Any]:
+    """What :func:`release` would release, as far as can be said without doing it."""
+    origin = _origin(course, assignment, origin)
+    _, found = _notebooks(origin or course.source / assignment)
+    return {
+        "assignment": assignment,
+        "notebooks": sorted(path.stem for path in found if path.suffix == ".ipynb"),
+        "from": str(origin or course.source / assignment),
+        "due": due.isoformat() if due else None,
+        "folder": str(course.release / assignment),
+    }
+
+
+def read_due(text: str) -> datetime:
+    """A date and time; UTC if it names no zone. Raises :class:`CourseError`."""
+    given = text.strip().removesuffix("UTC").strip()
+    try:
+        due = datetime.fromisoformat(given)
+    except ValueError:
+        raise CourseError(
+            f'due date {text!r}: expected such as "2026-12-01 23:59 UTC" or with +02:00'
+        ) from None
+    return due if due.tzinfo else due.replace(tzinfo=UTC)
+
+
+def _origin(course: Course, assignment: str, origin: Path | None) -> Path | None:
+    """Where the source is copied from; None if it lies in the course's folder already."""
+    if not valid_id(assignment) or "+" in assignment:
+        raise CourseError(
+            f"assignment {assignment!r}: expected a name without / \\ : * ? + and dots"
+        )
+    source = course.source / assignment
+    if origin is not None or any(source.glob("*.ipynb")):
+        return origin
+    ours = own_sources()
+    if ours is not None and (ours / assignment).is_dir():
+        return ours / assignment
+    raise CourseError(f"there is no notebook in {source}: put one there, or name one with --from")
+
+
+def _notebooks(origin: Path) -> tuple[Path, list[Path]]:
+    """The folder that the paths are relative to, and the files: notebooks and what is beside."""
     if origin.is_file() and origin.suffix == ".ipynb":
-        found = [origin]
-    elif origin.is_dir():
-        found = [path for path in origin.rglob("*") if path.is_file()]
-        found = [p for p in found if not {".ipynb_checkpoints", "__pycache__"} & set(p.parts)]
-    else:
-        found = []
-    if not any(path.suffix == ".ipynb" for path in found):
+        return origin.parent, [origin]
+    found = [path for path in origin.rglob("*") if path.is_file()] if origin.is_dir() else []
+    found = [p for p in found if not {".ipynb_checkpoints", "__pycache__"} & set(p.parts)]
+    if not any(path.suffix == ".ipynb" and path.parent == origin for path in found):
         raise CourseError(f"there is no notebook in {origin}")
-    base = origin.parent if origin.is_file() else origin
-    for path in found:
-        target = source / path.relative_to(base)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    return origin, found
 
 
 def _generate(course: Course, assignment: str) -> None:

@@ -22,71 +22,21 @@ import re
 import secrets
 import stat
 import sys
-import tomllib
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from roofline.course.work import Limits
+from roofline.course.settings import CourseError, Late, Settings, read_settings, template
+
+__all__ = ["Course", "CourseError", "Late", "Settings", "create", "open_course"]
 
 SETTINGS = "course.toml"
 FOLDERS = (
     *("source", "release", "submitted", "autograded", "feedback", "overlay", "runs"),
     "unmatched",
 )
-
-
-class CourseError(Exception):
-    """What an instructor can put right. The message is one line."""
-
-
-@dataclass(frozen=True)
-class Late:
-    """What a late submission loses, in percent of what it earned.
-
-    ``grace_minutes`` cost nothing. ``percent_per_day`` is taken for each day that has begun, at
-    most ``maximum_percent``. After ``zero_after_days``, if it is above 0, everything is lost. A
-    submission that is only marked as late, without its time, counts as ``marked_days`` late.
-    """
-
-    grace_minutes: float = 0.0
-    percent_per_day: float = 0.0
-    maximum_percent: float = 100.0
-    zero_after_days: float = 0.0
-    marked_days: float = 1.0
-
-    def fraction(self, seconds: float) -> float:
-        """The fraction of the score, 0 to 1, that so many seconds cost."""
-        days = seconds / 86_400
-        if seconds <= 60 * self.grace_minutes or seconds <= 0:
-            return 0.0
-        if self.zero_after_days and days > self.zero_after_days:
-            return 1.0
-        begun = -(-seconds // 86_400)
-        return max(0.0, min(begun * self.percent_per_day, self.maximum_percent, 100.0)) / 100
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What ``course.toml`` says.
-
-    ``database`` is an SQLAlchemy URL; empty means ``gradebook.db`` in the folder. With
-    ``unknown_students = "add"`` a submission by somebody who isn't in the gradebook is graded and
-    its student added; with ``"report"`` it is named and left alone. ``workers`` is how many
-    submissions run at once; 0 means as many as the machine has cores. ``sandbox_user`` is who a
-    sandbox runs as if the grader is started by root; empty means nobody.
-    """
-
-    name: str = "course"
-    database: str = ""
-    unknown_students: str = "report"
-    workers: int = 0
-    sandbox_user: str = ""
-    late: Late = field(default_factory=Late)
-    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -161,23 +111,13 @@ def open_course(path: Path | str = ".") -> Course:
     start = Path(path).resolve()
     for folder in (start, *start.parents):
         if (folder / SETTINGS).is_file():
-            return Course(folder, _settings(folder / SETTINGS), _secret(folder / "secret"))
+            return Course(folder, read_settings(folder / SETTINGS), _secret(folder / "secret"))
     raise CourseError(f"no {SETTINGS} in {start} or above: make a course with roofline class init")
 
 
 def create(path: Path | str, name: str = "", database: str = "") -> Course:
     """Make a course's folder with a new secret. Raises :class:`CourseError`."""
-    root = Path(path).resolve()
-    if (root / SETTINGS).exists():
-        raise CourseError(f"{root} is a course already: nothing was changed")
-    if root.exists() and not root.is_dir():
-        raise CourseError(f"{root} is a file: give the folder that the course should be in")
-    for folder in (root, *root.parents):
-        if (folder / "lib" / "roofline" / "__init__.py").is_file():
-            raise CourseError(
-                f"{root} is inside the checkout {folder}: a course's secret must not lie in a "
-                "repository, choose a folder elsewhere"
-            )
+    root = check_place(path)
     name = name or root.name
     if not valid_name(name):
         raise CourseError(f"course name {name!r}: expected letters, digits, spaces and - _ . only")
@@ -191,12 +131,29 @@ def create(path: Path | str, name: str = "", database: str = "") -> Course:
             ) as file:
                 file.write(secrets.token_hex(32) + "\n")
         (root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
-        (root / "nbgrader_config.py").write_text(_CONFIG, encoding="utf-8")
+        if not (root / "nbgrader_config.py").exists():  # an nbgrader course that becomes ours
+            (root / "nbgrader_config.py").write_text(_CONFIG, encoding="utf-8")
         # Last, because this is what makes it a course.
-        (root / SETTINGS).write_text(_template(name, database), encoding="utf-8")
+        (root / SETTINGS).write_text(template(name, database), encoding="utf-8")
     except OSError as error:
         raise CourseError(f"{root} can't be written: {error.strerror}") from None
     return open_course(root)
+
+
+def check_place(path: Path | str) -> Path:
+    """Where a new course may be made. Raises :class:`CourseError` where it may not."""
+    root = Path(path).resolve()
+    if (root / SETTINGS).exists():
+        raise CourseError(f"{root} is a course already: nothing was changed")
+    if root.exists() and not root.is_dir():
+        raise CourseError(f"{root} is a file: give the folder that the course should be in")
+    for folder in (root, *root.parents):
+        if (folder / "lib" / "roofline" / "__init__.py").is_file():
+            raise CourseError(
+                f"{root} is inside the checkout {folder}: a course's secret must not lie in a "
+                "repository, choose a folder elsewhere"
+            )
+    return root
 
 
 def valid_id(text: str) -> bool:
@@ -236,72 +193,6 @@ def _secret(path: Path) -> str:
     return text
 
 
-def _settings(path: Path) -> Settings:
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CourseError(f"{path}: {' '.join(str(error).split())}") from None
-    parts: dict[str, Any] = {}
-    for table, kind in (("late", Late), ("limits", Limits)):
-        parts[table] = _fill(kind, read.pop(table, {}), f"{path}: [{table}]")
-    settings = _fill(Settings, read | parts, str(path))
-    if settings.unknown_students not in ("add", "report"):
-        given = settings.unknown_students
-        raise CourseError(f"{path}: unknown_students = {given!r}, expected 'add' or 'report'")
-    return settings
-
-
-def _fill(kind: type[Any], given: Any, where: str) -> Any:
-    """A dataclass from a table; every mistake is named."""
-    known = {f.name: f for f in fields(kind)}
-    if not isinstance(given, dict):
-        raise CourseError(f"{where}: expected a table")
-    for name, value in given.items():
-        if name not in known:
-            raise CourseError(
-                f"{where}: unknown setting {name!r}, expected one of {', '.join(known)}"
-            )
-        wanted = type(getattr(kind(), name))
-        number = wanted in (int, float) and isinstance(value, (int, float))
-        if isinstance(value, bool) or not (isinstance(value, wanted) or number):
-            raise CourseError(f"{where}: {name} = {value!r}, expected {wanted.__name__}")
-        if number and value < 0:
-            raise CourseError(f"{where}: {name} = {value!r}, expected 0 or more")
-    return kind(**given)
-
-
-def _template(name: str, database: str) -> str:
-    late, limits = Late(), Limits()
-    return f'''\
-# A course of "Under the Roofline". What is commented out stands at its default.
-name = "{name}"
-
-# Where grades are kept: an SQLAlchemy URL, such as "postgresql+psycopg://user@host/database".
-# Empty: gradebook.db in this folder.
-database = "{database}"
-
-# A submission by somebody who isn't in the gradebook: "report" it, or "add" the student.
-unknown_students = "report"
-
-# workers = 0          # submissions that run at once; 0: one for each core
-# sandbox_user = ""    # who sandboxes run as if root grades; empty: nobody
-
-[late]
-# In percent of what was earned; a submission that is only marked late counts as marked_days late.
-grace_minutes = {late.grace_minutes:g}
-percent_per_day = {late.percent_per_day:g}
-maximum_percent = {late.maximum_percent:g}
-zero_after_days = {late.zero_after_days:g}   # 0: never
-marked_days = {late.marked_days:g}
-
-[limits]
-# Of one submission.
-# cell_seconds = {limits.cell_seconds}
-# wall_seconds = {limits.wall_seconds}
-# memory_bytes = {limits.memory_bytes}
-'''
-
-
 _GITIGNORE = """\
 secret
 gradebook.db*
@@ -317,7 +208,6 @@ _CONFIG = '''\
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 
 c = get_config()  # noqa: F821  (nbgrader defines it)

@@ -110,7 +110,8 @@ def grade(
         if not todo or dry_run:
             return sorted(rows, key=lambda row: row.student)
         if not scheduler:
-            running.engine(run.setup)  # if there is no sandbox, say so before anything is written
+            # If there is no sandbox, say so before anything is written.
+            run.sandbox = running.engine(run.setup).workers.sandbox
         with noted(course, run.facts(len(todo), scheduler), rows) as run.id:
             for row in run.graded(todo, scheduler):
                 rows.append(row)
@@ -151,6 +152,7 @@ class _Run:
         self.beside = read_files(course.source / assignment).beside
         self.open: dict[str, _Ready] = {}
         self.id = ""
+        self.sandbox = "unknown"  # on a cluster, each worker has its own
 
     def facts(self, count: int, scheduler: str | None) -> dict[str, Any]:
         """What is recorded of the run."""
@@ -158,7 +160,7 @@ class _Run:
             "assignment": self.assignment,
             "exercise": self.exercise,
             "word": self.word,
-            "sandbox": "none" if self.setup.trust else "bubblewrap",
+            "sandbox": self.sandbox,
             "scheduler": scheduler,
             "workers": self.count,
             "to_grade": count,

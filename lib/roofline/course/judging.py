@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import roofline.grading
+from roofline.course.sandbox import settings
 
 PATIENCE = 120.0  # seconds for one judgement, the start of the process included
 _KEPT = ("PATH", "SYSTEMROOT", "WINDIR", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL")
@@ -69,8 +70,9 @@ class Judges:
 
 class _Process:
     def __init__(self, overlay: Path | None):
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment |= {"OMP_NUM_THREADS": "1", "HOME": tempfile.gettempdir()}
+        own = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        # As in the sandbox, so that both draw the same cases to the last bit.
+        environment = settings.environment(tempfile.gettempdir()) | own
         if overlay is not None:
             environment["ROOFLINE_EXERCISES"] = str(overlay)
         script = Path(roofline.grading.__file__).with_name("judge.py")

@@ -55,7 +55,7 @@ class Engine:
         self.judges = Judges(max(1, min(4, setup.count // 2)), overlay)
 
     def close(self) -> None:
-        self.workers.__exit__(None, None, None)
+        self.workers.close()
         self.judges.close()
         self.folder.cleanup()
 
@@ -63,7 +63,9 @@ class Engine:
 def _workers(setup: Setup, overlay: Path | None) -> Any:
     from roofline.course.sandbox import Workers
 
-    return Workers(setup.count, trust=setup.trust, overlay=overlay).__enter__()
+    made = Workers(setup.count, trust=setup.trust, overlay=overlay, user=setup.user or "nobody")
+    made.start()
+    return made
 
 
 _engines: dict[Setup, Engine] = {}
