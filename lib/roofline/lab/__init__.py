@@ -10,6 +10,7 @@ from roofline.lab.alone import listing, open_alone
 from roofline.lab.controls import Choices, ControlError, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, find, names
 from roofline.lab.experiments.convnet import convnet
+from roofline.lab.experiments.device_choice import device_choice
 from roofline.lab.experiments.remembered import remembered
 from roofline.lab.panel import Panel, show
 
@@ -23,6 +24,7 @@ __all__ = [
     "bounded",
     "controls",
     "convnet",
+    "device_choice",
     "find",
     "listing",
     "names",

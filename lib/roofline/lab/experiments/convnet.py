@@ -10,8 +10,7 @@ and the same on every machine.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,6 +25,7 @@ from roofline.hardware.count import count
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
+from roofline.lab.frames import Scale, exponents, frame
 
 KERNEL, POOL, CLASSES = 3, 2, 10
 COLOURS = {"grey": 1, "colour": 3}
@@ -165,39 +165,32 @@ def model(
 
 
 def draw(result: Shares) -> Figure:
-    """Bars: every layer's share of both. Lines: both against the image's size, in exponents of 10.
+    """Bars: every layer's share of both. Lines: both against the image's size.
 
     The axes never move, so that what moves is what the control changed.
     """
+    names = {float(place): layer.name for place, layer in enumerate(result.measured)}
     with style.applied():
         figure = style.figure(8.4, 3.4)
-        figure.subplots_adjust(0.085, 0.265, 0.985, 0.9)
-        grid = figure.add_gridspec(1, 3, width_ratios=(1.25, 1, 1), wspace=0.3)
-        axis = figure.add_subplot(grid[0])
+        axis = frame(
+            figure,
+            (0.085, 0.265, 0.385, 0.9),
+            Scale("% of the network (measured)", 0, 180, _PERCENT),
+            Scale("Share of each layer", 3.6, -0.6, names),
+        )
         for bar in _BARS:
             _bars(axis, result, *bar)
-        axis.set_title("Share of each layer")
-        axis.set(xlim=(0, 180), ylim=(3.6, -0.6), xlabel="% of the network (measured)")
-        axis.set_xticks((0, 25, 50, 75, 100))
-        axis.set_yticks(range(len(result.measured)), [layer.name for layer in result.measured])
-        axis.tick_params(axis="y", length=0)
-        axis.yaxis.grid(False)
-        axis.spines["bottom"].set_bounds(0, 100)
         lines = {}
-        for place, (what, title, marks) in enumerate(_LINES, start=1):
-            axis = figure.add_subplot(grid[place])
+        for what, left, title, marks in _LINES:
+            axis = frame(
+                figure, (left, 0.265, left + 0.235, 0.9), _PIXELS, Scale.powers(title, marks)
+            )
             axis.axvline(result.image, color=style.GREY, linewidth=1, linestyle=":")
             for where, look in _PARTS.items():
                 amounts = result.along[f"{what} {where}"]
-                (line,) = axis.plot(result.images, _exponents(amounts), **look)
+                (lines[where],) = axis.plot(result.images, exponents(amounts), **look)
                 here = result.part(what, where == "convolutions")
-                (point,) = axis.plot([result.image], _exponents([here]), **style.MEASURED)
-                lines[where] = line
-            axis.set_title(title)
-            axis.set_xlabel("pixels along a side")
-            axis.set(xlim=(40, 536), ylim=(marks[0], marks[-1]))
-            axis.set_xticks((64, 224, 384, 512))
-            axis.set_yticks(marks, [style.amount(10.0**k) for k in marks])
+                (point,) = axis.plot([result.image], exponents([here]), **style.MEASURED)
         figure.legend(
             [*lines.values(), point],
             ["convolutions (modelled)", "dense layers (modelled)", "this network (measured)"],
@@ -212,10 +205,13 @@ _BARS = (("parameters", "parameters", -0.2, style.ORANGE), ("flops", "FLOPs", 0.
 bar, so the colour is not needed to tell them apart."""
 
 _LINES = (
-    ("parameters", "Parameters", (2, 4, 6, 8, 10)),
-    ("flops", "FLOPs of one image", (2, 4, 6, 8, 10, 12)),
+    ("parameters", 0.45, "Parameters", {10.0**k: style.amount(10**k) for k in range(2, 11, 2)}),
+    ("flops", 0.75, "FLOPs of one image", {10.0**k: style.amount(10**k) for k in range(2, 13, 2)}),
 )
-"""The two panels of lines: what, its title, the marks of its axis as exponents of 10."""
+"""The two panels of lines: what, where it begins, its title, the marks of its axis."""
+
+_PERCENT: dict[float, str] = {0: "0", 25: "25", 50: "50", 75: "75", 100: "100"}
+_PIXELS = Scale("pixels along a side", 40, 536, {n: str(n) for n in (64, 224, 384, 512)})
 
 _PARTS: dict[str, dict[str, Any]] = {
     "convolutions": {"color": style.BLUE, "linestyle": "-"},
@@ -232,10 +228,6 @@ def _bars(axis: Any, result: Shares, what: str, words: str, shift: float, colour
     for place, share, layer in zip(places, shares, result.measured, strict=True):
         said = f"{style.amount(getattr(layer, what))} {words}"
         axis.text(share + 2, place, said, va="center", fontsize=8.5)
-
-
-def _exponents(amounts: Iterable[float]) -> list[float]:
-    return [math.log10(amount) for amount in amounts]
 
 
 def describe(result: Shares) -> str:
