@@ -11,6 +11,7 @@ import pytest
 from course.made import course as made_course
 from course.made import graded
 from roofline.course.export import export, harmless, write
+from roofline.course.export import rows as rows_of
 from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book
 
@@ -98,12 +99,14 @@ def test_moodle_takes_this_shape(course: Course) -> None:
 
 def test_a_file_is_written_whole(course: Course, tmp_path: Path) -> None:
     target = tmp_path / "new" / "grades.csv"
-    assert write(course, "csv", target) == 3
+    text = export(course, "csv")
+    write(text, "csv", target)
+    assert rows_of("csv", text) == 3 == rows_of("json", export(course, "json"))
     assert target.read_bytes().startswith(b"\xef\xbb\xbfassignment,")
     assert [path.name for path in target.parent.iterdir()] == ["grades.csv"]
     (tmp_path / "file").write_text("")
     with pytest.raises(CourseError, match="can't be written"):
-        write(course, "csv", tmp_path / "file" / "grades.csv")
+        write(text, "csv", tmp_path / "file" / "grades.csv")
 
 
 def test_mistakes_are_named(course: Course) -> None:

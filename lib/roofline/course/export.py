@@ -59,15 +59,18 @@ def export(course: Course, form: str, assignments: list[str] | None = None) -> s
             return _csv(moodle(scores, notes))
 
 
-def write(course: Course, form: str, to: Path, assignments: list[str] | None = None) -> int:
-    """Write the grades to a file, whole or not at all; returns how many rows it has."""
-    text = export(course, form, assignments)
+def rows(form: str, text: str) -> int:
+    """How many rows an export has, its heading left out."""
+    return len(json.loads(text)) if form == "json" else len(list(csv.reader(io.StringIO(text)))) - 1
+
+
+def write(text: str, form: str, to: Path) -> None:
+    """Write an export to a file, whole or not at all. Raises :class:`CourseError`."""
     try:
         # A byte order mark: without it, Excel takes UTF-8 for something else.
         write_whole(to, text.encode("utf-8-sig" if form == "csv" else "utf-8"))
     except OSError as error:
         raise CourseError(f"{to} can't be written: {error.strerror}") from None
-    return len(json.loads(text)) if form == "json" else len(list(csv.reader(io.StringIO(text)))) - 1
 
 
 def canvas(scores: list[Score]) -> list[list[Any]]:
