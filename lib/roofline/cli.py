@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from roofline.course import commands, more_commands
+
 app = typer.Typer(
     name="roofline",
     help="Under the Roofline: deep learning, on the hardware that you have.",
@@ -19,6 +21,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+more_commands.register(commands.app)
+app.add_typer(commands.app)
+app.command()(more_commands.serve_grader)
 
 
 @app.callback()
