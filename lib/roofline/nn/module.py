@@ -47,7 +47,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``, and name this layer on the tape while it runs."""
-        if not (_tape.layer or self._is_root):
+        if not (_tape.layer or self._is_root or torch.compiler.is_compiling()):
             self.name_layers()
         with layer(self._path):
             return self.forward(*args, **kwargs)

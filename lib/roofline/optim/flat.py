@@ -32,8 +32,8 @@ class FlatParameters:
         self.parameters = parameters
         self.group = group
         # A parameter is as old as the steps done less those that it missed for want of a gradient.
-        # Only one number changes from step to step, which a compiled step can do.
-        self.step = 0
+        # Only one number changes from step to step; in a tensor a compiled step can count it too.
+        self.step = torch.zeros((), dtype=torch.float64, device="cpu")
         self.missed = [0] * len(parameters)
         self.starts = [0]
         for parameter in parameters:
@@ -56,13 +56,14 @@ class FlatParameters:
             for start, parameter in zip(self.starts, self.parameters, strict=False)
         ]
 
-    def runs(self) -> list[tuple[slice, int]]:
+    def runs(self) -> list[tuple[slice, Any]]:
         """Begin a step: gather the gradients and list the stretches to update, with their ages.
 
         A stretch is made of neighbours that have a gradient and have been updated equally often;
         its age counts this update. Mostly it is the whole buffer.
         """
         self.step += 1
+        step = self.step if torch.compiler.is_compiling() else int(self.step)
         found, first = [], 0
         while first < len(self.parameters):
             has_grad, missed = kind = self._kind(first)
@@ -72,7 +73,7 @@ class FlatParameters:
             if has_grad:
                 self._gather(first, last)
                 span = slice(self.starts[first], self.starts[last])
-                found.append((span, self.step - missed))
+                found.append((span, step - missed))
             else:
                 self.missed[first:last] = [missed + 1] * (last - first)
             first = last
@@ -113,7 +114,7 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()  # names of the state kept for each parameter, torch's
     # update(data, grad, step, group, **state) changes data and state in place, all of shape (n,);
-    # step counts from 1.
+    # step counts from 1, and is a tensor in a compiled step.
     update: Callable[..., None]
 
     def __init__(self, parameters: Iterable[Any], defaults: dict[str, Any]):
@@ -180,7 +181,7 @@ class Optimizer:
             slots = {slot: flat.views(value) for slot, value in flat.state.items()}
             for index, parameter in enumerate(flat.parameters):
                 state[number[id(parameter)]] = {
-                    "step": flat.step - flat.missed[index],
+                    "step": int(flat.step) - flat.missed[index],
                     **{slot: views[index] for slot, views in slots.items()},
                 }
         groups = [
@@ -220,7 +221,7 @@ class Optimizer:
                 int(saved["state"].get(number[id(parameter)], {}).get("step", 0))
                 for parameter in flat.parameters
             ]
-            flat.step = max(ages)
-            flat.missed = [flat.step - age for age in ages]
+            flat.step.fill_(max(ages))
+            flat.missed = [max(ages) - age for age in ages]
         for group, saved_group in zip(self.groups, saved["param_groups"], strict=True):
             group.update({key: value for key, value in saved_group.items() if key != "params"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,7 +60,7 @@ class SGD(Optimizer):
         self,
         data: torch.Tensor,
         grad: torch.Tensor,
-        step: int,
+        step: int | torch.Tensor,
         group: dict[str, Any],
         momentum_buffer: torch.Tensor | None = None,
     ) -> None:
@@ -119,7 +118,7 @@ class Adam(Optimizer):
         self,
         data: torch.Tensor,
         grad: torch.Tensor,
-        step: int,
+        step: int | torch.Tensor,
         group: dict[str, Any],
         exp_avg: torch.Tensor,
         exp_avg_sq: torch.Tensor,
@@ -139,7 +138,7 @@ class Adam(Optimizer):
         exp_avg.lerp_(grad, 1 - beta1)
         exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
         # Both corrections in one factor, as at the end of the paper's section 2, with ε to match.
-        root = math.sqrt(1 - beta2**step)
+        root = (1 - beta2**step) ** 0.5
         scale = exp_avg_sq.sqrt().add_(group["eps"] * root)
         descend(data, lr * (root / (1 - beta1**step)), exp_avg, scale)
 
