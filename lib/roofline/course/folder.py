@@ -208,6 +208,7 @@ _CONFIG = '''\
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 c = get_config()  # noqa: F821  (nbgrader defines it)
