@@ -55,7 +55,7 @@ def checkpoint(function: Callable[..., Tensor], *args: Any) -> Tensor:
 def _random_state(device: torch.device) -> list[torch.Tensor]:
     """The state of the processor's random numbers, and of the device's own."""
     states = [torch.get_rng_state()]
-    if device.type != "cpu":
+    if device.type not in ("cpu", "meta"):  # meta tensors have no numbers, random ones neither
         states.append(getattr(torch, device.type).get_rng_state())
     return states
 
@@ -73,5 +73,5 @@ def _random_numbers(device: torch.device, states: list[torch.Tensor]) -> Iterato
 
 def _set_random_state(device: torch.device, states: list[torch.Tensor]) -> None:
     torch.set_rng_state(states[0])
-    if device.type != "cpu":
+    if len(states) > 1:
         getattr(torch, device.type).set_rng_state(states[1])

@@ -12,6 +12,7 @@ from roofline.lab.experiment import Experiment, Question, find, names
 from roofline.lab.experiments.convnet import convnet
 from roofline.lab.experiments.device_choice import device_choice
 from roofline.lab.experiments.remembered import remembered
+from roofline.lab.experiments.training_memory import training_memory
 from roofline.lab.panel import Panel, show
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "remembered",
     "show",
     "style",
+    "training_memory",
 ]

@@ -23,7 +23,7 @@ from roofline.autograd import Tensor, kept
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame
+from roofline.lab.frames import Scale, exponents, frame, legend
 
 INPUTS, CLASSES = 784, 10
 FLOAT, BOOL = 4, 1
@@ -188,25 +188,20 @@ def draw(result: Remembered) -> Figure:
             )
             axis.axvline(scale(getattr(result, name)), color=style.GREY, linewidth=1, linestyle=":")
             along = [scale(n) for n in sweep.values]
-            (beside,) = axis.plot(along, exponents(sweep.beside), "--", color=style.VERMILION)
-            (line,) = axis.plot(along, exponents(sweep.modelled), **style.MODELLED)
-            (points,) = axis.plot(
-                [scale(n) for n in sweep.measured],
-                exponents(sweep.measured.values()),
-                **style.MEASURED,
-            )
-        figure.legend(
-            [line, points, beside],
-            [
-                f"remembered, {result.activation} (modelled)",
-                "remembered (measured)",
-                f"weights, gradients, {result.optimizer} state (modelled)",
-            ],
-            loc="lower center",
-            ncols=3,
-        )
+            axis.plot(along, exponents(sweep.beside), **_BESIDE)
+            axis.plot(along, exponents(sweep.modelled), **style.MODELLED)
+            counted = [scale(n) for n in sweep.measured]
+            axis.plot(counted, exponents(sweep.measured.values()), **style.MEASURED)
+        entries: dict[str, Any] = {
+            f"remembered, {result.activation} (modelled)": style.MODELLED,
+            "remembered (measured)": style.MEASURED,
+            f"weights, gradients, {result.optimizer} state (modelled)": _BESIDE,
+        }
+        legend(figure, entries, (0.05, 0.36, 0.6), 0.055)
     return figure
 
+
+_BESIDE: dict[str, Any] = {"color": style.VERMILION, "linestyle": "--"}
 
 _BYTES_ENDS = (3, 9)
 _BYTES = (
