@@ -63,11 +63,11 @@ print(
 print(f"latency:  {machine.overhead * 1e6:.1f} µs for an operation on one number")
 
 # %% [markdown] name="flops-and-bytes"
-# A FLOP is one floating-point addition or multiplication. The product of an $(n, k)$ and a $(k, m)$ matrix
+# A [**FLOP**](../glossary.md#flop) is one floating-point addition or multiplication. The product of an $(n, k)$ and a $(k, m)$ matrix
 # needs $k$ multiplications and about $k$ additions for each of its $nm$ entries: $2nkm$ FLOPs. It reads
 # $nk + km$ numbers and writes $nm$, if each moves only once.
 #
-# FLOPs divided by bytes is the **arithmetic intensity** of an operation. Remember how it behaves:
+# FLOPs divided by bytes is the [**arithmetic intensity**](../glossary.md#arithmetic-intensity) of an operation. Remember how it behaves:
 # arithmetic grows with the third power of the size, bytes with the second. Large products do much work
 # with each byte. Additions never do.
 
@@ -132,8 +132,8 @@ check("machine.chain", chain)
 #
 # $$R(I) = \min(\text{peak},\; I \cdot \text{bandwidth}),$$
 #
-# the roofline ([Williams, Waterman, Patterson 2009](https://doi.org/10.1145/1498765.1498785)). The two
-# sides meet at the **ridge**, the intensity peak / bandwidth. Left of it you wait for memory, and a faster
+# the [**roofline**](../glossary.md#roofline) ([Williams, Waterman, Patterson 2009](https://doi.org/10.1145/1498765.1498785)). The two
+# sides meet at the [**ridge**](../glossary.md#ridge), the intensity peak / bandwidth. Left of it you wait for memory, and a faster
 # processor would change nothing. Right of it you wait for arithmetic, and faster memory would change
 # nothing.
 

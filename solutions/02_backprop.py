@@ -55,10 +55,10 @@ progress("02_backprop")
 #
 # 1. **prepare the data**: numbers of one size and scale, cut into batches;
 # 2. **initialise** the parameters at random;
-# 3. **forward**: from a batch to predictions;
-# 4. **loss**: from predictions to one number that says how wrong they are;
-# 5. **backward**: from that number to the gradient of every parameter;
-# 6. **update**: move each parameter a little against its gradient;
+# 3. [**forward**](../glossary.md#forward): from a batch to predictions;
+# 4. [**loss**](../glossary.md#loss): from predictions to one number that says how wrong they are;
+# 5. [**backward**](../glossary.md#backward): from that number to the gradient of every parameter;
+# 6. [**update**](../glossary.md#update): move each parameter a little against its gradient;
 # 7. **repeat** from step 3 with the next batch.
 #
 # Step 5 is the subject of this chapter. The others are a few lines each. Here are the first four,
@@ -151,7 +151,7 @@ print(f"The gradient that passes through it: {4 * entries / 1e3:.1f} kB.")
 # %% [markdown] exercise="backprop.sigmoid"
 # So each operation comes with a function that does what the Jacobian would do, without the
 # Jacobian. It takes the gradient with respect to the operation's result and returns the gradient
-# with respect to each argument. It is called the operation's **pullback**, or vector-Jacobian
+# with respect to each argument. It is called the operation's [**pullback**](../glossary.md#pullback), or vector-Jacobian
 # product:
 #
 # ```python
@@ -448,7 +448,7 @@ print(f"the commonest mistake: {names[true]} taken for {names[said]}, {number} t
 # %% [markdown] name="walk"
 # ## What `backward()` did
 #
-# While the forward pass ran, each operation wrote an entry on a **tape**: a node with its
+# While the forward pass ran, each operation wrote an entry on a [**tape**](../glossary.md#tape): a node with its
 # pullback, the nodes of its arguments, and an empty slot for a gradient. A node holds no values.
 # It knows its depth: 0 for a parameter, else one more than the deepest of its arguments. Sort the
 # nodes by depth and read from the end, and you meet every value after everything that used it.

@@ -53,7 +53,7 @@ progress("03_losses")
 #
 # $$L = -\frac{1}{n} \sum_{i=1}^{n} \log p(y_i \mid x_i).$$
 #
-# This is the negative log-likelihood. Its unit is the nat: a loss of $L$ means that the model gives
+# This is the [**negative log-likelihood**](../glossary.md#negative-log-likelihood). Its unit is the nat: a loss of $L$ means that the model gives
 # what happened a probability of $e^{-L}$, on (geometric) average.
 
 # %% [markdown] exercise="losses.gaussian"
@@ -94,8 +94,8 @@ check("losses.gaussian", gaussian)
 #
 # A coin that shows 1 with probability $p$ gives the outcome $y \in \{0, 1\}$ the probability
 # $p^y (1-p)^{1-y}$. One of ten classes with probabilities $p_1 \dots p_{10}$ gives the outcome with
-# one-hot vector $y$ the probability $\prod_k p_k^{y_k}$. Minus the logarithms are the **binary** and
-# the **categorical** cross-entropy:
+# one-hot vector $y$ the probability $\prod_k p_k^{y_k}$. Minus the logarithms are the [**binary**](../glossary.md#binary-cross-entropy) and
+# the [**categorical**](../glossary.md#categorical-cross-entropy) cross-entropy:
 #
 # $$L_\text{binary} = -\big[\, y \log p + (1-y)\log(1-p) \,\big], \qquad
 #   L_\text{categorical} = -\sum_k y_k \log p_k .$$
@@ -177,7 +177,7 @@ check("losses.binary", binary)
 #
 # $$L = -\log p_y = \log \sum_j e^{z_j} - z_y .$$
 #
-# The first term is called log-sum-exp. Written as it stands, it ends where the exponential
+# The first term is called [**log-sum-exp**](../glossary.md#log-sum-exp). Written as it stands, it ends where the exponential
 # overflows. How far that is depends on the float format, and the format with the most digits is not
 # the one that you will train in.
 
@@ -429,8 +429,8 @@ for name, weight in (("plain", None), ("weighted", balance)):
 #
 # A model is calibrated if, among the pictures to which it gives a confidence of 0.9, nine in ten
 # are right. To measure it, sort predictions by the probability of the chosen class into equal bins
-# of $(0, 1]$. In each bin compare the mean confidence with the share that is right. The **expected
-# calibration error** is the mean of the differences in size, weighted by how many predictions fell
+# of $(0, 1]$. In each bin compare the mean confidence with the share that is right. The [**expected
+# calibration error**](../glossary.md#expected-calibration-error) is the mean of the differences in size, weighted by how many predictions fell
 # into each bin ([Guo et al. 2017](https://arxiv.org/abs/1706.04599), eq. 3). Empty bins count for
 # nothing; a confidence that equals an upper edge belongs to the bin below it.
 #
@@ -461,7 +461,7 @@ check("losses.calibration", calibration)
 
 # %% [markdown] name="smoothing-before"
 # Is a network that was trained on cross-entropy calibrated? Train it for long enough to be sure of itself,
-# and compare with **label smoothing**, which asks for $1-\varepsilon$ instead of 1 for the right class and
+# and compare with [**label smoothing**](../glossary.md#label-smoothing), which asks for $1-\varepsilon$ instead of 1 for the right class and
 # shares $\varepsilon$ among all ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)). AdamW, which
 # chapter 4 explains, does the updates.
 

@@ -68,7 +68,7 @@ progress("04_optimizers")
 # - `best`: the rate for which the slowest coordinate shrinks fastest;
 # - `factor`: what a step at that rate multiplies the slowest coordinate's size by.
 #
-# The last one depends on $\kappa = \lambda_\text{max}/\lambda_\text{min}$ alone, the condition number.
+# The last one depends on $\kappa = \lambda_\text{max}/\lambda_\text{min}$ alone, the [**condition number**](../glossary.md#condition-number).
 #
 # <details><summary>I find limit and am stuck at best</summary>
 # Draw $|1-\eta\lambda|$ against $\eta$ for the largest and the smallest curvature. Where is the larger
@@ -496,7 +496,7 @@ print(f"modelled: weights alone to run the model in 16 bits: {2 * 7e9 / 1e9:.0f}
 # is memory: $\theta$, $g$, $m$ and $v$ are read and three of them written. Every intermediate result, such
 # as `(1 - beta2) * gradient**2`, is one more tensor written and read again.
 #
-# Write the step of AdamW (without decay) **in place** on flat tensors, with as few passes as you can. It
+# Write the step of AdamW (without decay) [**in place**](../glossary.md#in-place) on flat tensors, with as few passes as you can. It
 # is counted: one temporary of the size of $\theta$ in all, and at most 8 kernel launches. Leave the gradient
 # as it is. Names that end in an underscore change their tensor: `mul_`, `lerp_`, `addcmul_`, `addcdiv_`,
 # `sqrt_`, `add_`.

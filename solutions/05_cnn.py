@@ -138,7 +138,7 @@ check("cnn.standardise", standardise)
 # %% [markdown] name="windows"
 # ## A window that slides
 #
-# Take a small grid of weights, a **kernel** of $k \times k$. Lay it on the picture, multiply what lies on
+# Take a small grid of weights, a [**kernel**](../glossary.md#kernel) of $k \times k$. Lay it on the picture, multiply what lies on
 # each other, add up, and write the sum down. Move one place and repeat:
 #
 # $$y_{ij} = b + \sum_{u=0}^{k-1} \sum_{v=0}^{k-1} w_{uv}\, x_{i+u,\,j+v} .$$
@@ -175,12 +175,12 @@ lost = grey.shape[1] - edges["level edges"].shape[0]
 print(f"grey means no edge, white and black its two directions; the map is {lost} rows smaller")
 
 # %% [markdown] exercise="cnn.stack"
-# The map is smaller because the window has to fit in. **Padding** $p$ adds a border of zeros all around.
-# **Stride** $s$ moves the window by more than one place and makes the map smaller on purpose. A place
+# The map is smaller because the window has to fit in. [**Padding**](../glossary.md#padding) $p$ adds a border of zeros all around.
+# [**Stride**](../glossary.md#stride) $s$ moves the window by more than one place and makes the map smaller on purpose. A place
 # into which the window doesn't fit whole is left out.
 #
 # One window sees $k \times k$ pixels. A window on the maps of another layer sees what those saw. The part
-# of the picture that one number of the last layer depends on is its **receptive field**. After a
+# of the picture that one number of the last layer depends on is its [**receptive field**](../glossary.md#receptive-field). After a
 # stride of 2, neighbours in the map are two pixels apart, and every later window reaches twice as far.
 #
 # ### Exercise: how large, and how far it sees
@@ -365,8 +365,8 @@ check("cnn.max_pool", max_pool)
 # ## Translation
 #
 # Move the picture and the map moves along: the same weights meet the same pixels, elsewhere. That is
-# **equivariance**, and it comes with sharing; no training is needed. A mean over the whole map
-# then hardly notices the move: **invariance**. Below, networks with random weights. For each, how much
+# [**equivariance**](../glossary.md#equivariance), and it comes with sharing; no training is needed. A mean over the whole map
+# then hardly notices the move: [**invariance**](../glossary.md#invariance). Below, networks with random weights. For each, how much
 # does the
 # answer change when the picture moves, in units of how much it varies at all?
 
@@ -466,8 +466,8 @@ for layer, name in layers.items():
     )
 
 # %% [markdown] exercise="cnn.account"
-# The repair is one line. Instead of flattening the last maps, take the mean of each: **global average
-# pooling** ([Lin, Chen and Yan 2013](https://arxiv.org/abs/1312.4400)). The dense layer then sees one
+# The repair is one line. Instead of flattening the last maps, take the mean of each: [**global average
+# pooling**](../glossary.md#global-average-pooling) ([Lin, Chen and Yan 2013](https://arxiv.org/abs/1312.4400)). The dense layer then sees one
 # number for
 # each filter, whatever the side of the picture.
 #
@@ -630,7 +630,7 @@ print(
 # into a
 # training and a test set, put on one scale. Between the layers the scale can go astray again, so this
 # network
-# also has **batch normalisation**: it standardises every channel over the batch, as you did over the
+# also has [**batch normalisation**](../glossary.md#batch-normalisation): it standardises every channel over the batch, as you did over the
 # set, and then
 # learns a factor and an offset for each ([Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)).
 # In use it takes running means
@@ -766,8 +766,8 @@ entries = (32 * 222 * 222) * (3 * 224 * 224)
 print(f"first layer of the article: {entries:.1e} entries, {rows['conv1'].parameters} parameters")
 
 # %% [markdown] name="claim-shuffle"
-# The formula leaves out what makes it a CNN: which entries are zero (**locality**) and which are equal
-# (**sharing**). A free $W$ doesn't know which pixels are neighbours. Here is the proof: shuffle the
+# The formula leaves out what makes it a CNN: which entries are zero ([**locality**](../glossary.md#locality)) and which are equal
+# ([**sharing**](../glossary.md#sharing)). A free $W$ doesn't know which pixels are neighbours. Here is the proof: shuffle the
 # pixels
 # of all crops by one fixed permutation and repeat the contest.
 

@@ -85,7 +85,7 @@ for steps in (5, 50):
 # ## Sequences of different lengths
 #
 # Hardware wants rectangles, and names don't come in rectangles. So a batch is cut to a limit and filled up:
-# **truncation** loses what is cut off, **padding** adds tokens that mean nothing. Padding costs time, and
+# [**truncation**](../glossary.md#truncation) loses what is cut off, [**padding**](../glossary.md#padding) adds tokens that mean nothing. Padding costs time, and
 # worse, it is read like anything else unless you prevent it.
 
 # %% [markdown] exercise="rnn.pad"
@@ -290,7 +290,7 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
 
 # %% [markdown] name="truncated"
 # The walk back needs every state, so the bytes kept grow with $T$. A play of a million letters can't be
-# trained on in one piece. **Truncated** backpropagation cuts it into windows: the state may go on from one
+# trained on in one piece. [**Truncated**](../glossary.md#truncated-backpropagation) backpropagation cuts it into windows: the state may go on from one
 # window to the next, the gradient stops at the border. What lies further back than the window then never
 # teaches the weights anything.
 #
@@ -336,7 +336,7 @@ def influence(states, recurrent):
 check("rnn.influence", influence)
 
 # %% [markdown] name="radius"
-# Without tanh the product is a power of $R$, and a power is ruled by the **spectral radius** $\rho$, the size
+# Without tanh the product is a power of $R$, and a power is ruled by the [**spectral radius**](../glossary.md#spectral-radius) $\rho$, the size
 # of the largest eigenvalue: it goes like $\rho^{T-t}$. tanh can only shrink it further. Pascanu, Mikolov and
 # Bengio ([2012](https://arxiv.org/abs/1211.5063)) worked this out. Below, one walk back from the last
 # state gives the gradient of the input at every distance, for random $R$ of three radii.

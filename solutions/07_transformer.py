@@ -238,7 +238,7 @@ for name, put in ways.items():
 # ## The block
 #
 # A Transformer is one block, repeated: attention mixes positions, then a small perceptron works on each
-# position alone. Around both goes a **residual** connection, $x + f(\mathrm{norm}(x))$.
+# position alone. Around both goes a [**residual**](../glossary.md#residual-connection) connection, $x + f(\mathrm{norm}(x))$.
 #
 # You may have read that it is there to carry the gradient. Attention has another need of it. Each result is a
 # mean of values, and means of means grow alike. Start from random positions, send them through twelve
@@ -275,10 +275,10 @@ for name, curve in curves.items():
 # Without residuals all positions soon point the same way: whatever the text was, the block hands on one vector,
 # t times. It is called rank collapse, and for attention alone it is doubly exponential in depth
 # ([Dong, Cordonnier and Loukas 2021](https://arxiv.org/abs/2103.03404)). A residual keeps each position's own
-# vector in the sum. The row of these sums, which every block reads and adds to, is the **residual stream**.
+# vector in the sum. The row of these sums, which every block reads and adds to, is the [**residual stream**](../glossary.md#residual-stream).
 #
-# Where does the norm stand? The first Transformer normalised the sum, $\mathrm{norm}(x + f(x))$: **post-norm**.
-# Today's normalise what a block reads, $x + f(\mathrm{norm}(x))$, and leave the sum alone: **pre-norm**
+# Where does the norm stand? The first Transformer normalised the sum, $\mathrm{norm}(x + f(x))$: [**post-norm**](../glossary.md#post-norm).
+# Today's normalise what a block reads, $x + f(\mathrm{norm}(x))$, and leave the sum alone: [**pre-norm**](../glossary.md#pre-norm)
 # ([Xiong et al. 2020](https://arxiv.org/abs/2002.04745)). How much of the input is left in the output, and how
 # large is the gradient of the first block beside that of the last?
 
@@ -314,7 +314,7 @@ for depth in (6, 24):
 #
 # ## The same task as a recurrent network
 #
-# The task: guess the locale from a surname, letter by letter. A **GRU** is a recurrent network: it reads the
+# The task: guess the locale from a surname, letter by letter. A [**GRU**](../glossary.md#gru) is a recurrent network: it reads the
 # letters in order and keeps what it read in a state of fixed size. Here are an encoder and a GRU with about
 # the same number of parameters, the same data, the same number of epochs.
 
