@@ -16,7 +16,8 @@ from roofline.hardware.catalogue import Device
 from roofline.hardware.cost import Transformer, communication, flops, memory, parameters, rates
 from roofline.hardware.cost.checks import one_of, positive, whole
 from roofline.hardware.planner import cluster
-from roofline.hardware.planner_step import ELEMENT, PASSES, Cluster, Estimate, Plan, Step
+from roofline.hardware.planner_step import ELEMENT, PASSES, Step
+from roofline.hardware.plans import Cluster, Estimate, Plan
 
 TASKS = ("train", "fine-tune", "infer")
 NETWORK = 25e9

@@ -5,18 +5,24 @@ Everything here is modelled, by :mod:`roofline.hardware.planner_step`.
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import overload
 
 from roofline.hardware.catalogue import Device
-from roofline.hardware.cost import Transformer, flops
+from roofline.hardware.cost import Transformer
 from roofline.hardware.cost.checks import whole
-from roofline.hardware.planner_step import Cluster, Estimate, Plan, Step
+from roofline.hardware.planner_step import Step
+from roofline.hardware.plans import Cluster, Estimate, Plan
 
 __all__ = [
     "Cluster",
     "Estimate",
     "Plan",
+    "Rejected",
     "Rejection",
     "Search",
     "cluster",
@@ -59,12 +65,43 @@ class Rejection:
     constraint: str
 
 
+class Rejected(Sequence[Rejection]):
+    """All rejected plans of a search, each worked out when it is looked at."""
+
+    def __init__(self, step: Step) -> None:
+        self.constraints: Counter[str] = Counter()
+        """How many plans each kind of constraint broke."""
+        self._step = step
+        self._plans: list[tuple[tuple[int | str, ...], str]] = []
+
+    def add(self, plan: tuple[int | str, ...], constraint: str = "") -> None:
+        """The arguments of a plan and what it breaks: memory, if nothing is said."""
+        self.constraints[constraint.split(":")[0] or "memory"] += 1
+        self._plans.append((plan, constraint))
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    @overload
+    def __getitem__(self, place: int) -> Rejection: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Rejection]: ...
+    def __getitem__(self, place: int | slice) -> Rejection | list[Rejection]:
+        if isinstance(place, slice):
+            return [self[k] for k in range(*place.indices(len(self)))]
+        arguments, constraint = self._plans[place]
+        plan = Plan(*arguments)  # type: ignore[arg-type]
+        if not constraint:
+            constraint = misfit(self._step.machines, self._step.estimate(plan))
+        return Rejection(plan, constraint)
+
+
 @dataclass(frozen=True)
 class Search:
     """``best`` plans, fastest first, of ``feasible``; all rejected ones; whether all were tried."""
 
     best: list[Estimate]
-    rejected: list[Rejection] = field(repr=False)
+    rejected: Rejected = field(repr=False)
     feasible: int
     complete: bool
 
@@ -75,11 +112,7 @@ class Search:
     @property
     def constraints(self) -> dict[str, int]:
         """How many plans each kind of constraint broke, most first."""
-        counts: dict[str, int] = {}
-        for rejection in self.rejected:
-            kind = rejection.constraint.split(":")[0]
-            counts[kind] = counts.get(kind, 0) + 1
-        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+        return dict(self.rejected.constraints.most_common())
 
 
 def estimate(model: Transformer, machines: Cluster, plan: Plan, batch: int) -> Estimate:
@@ -109,19 +142,22 @@ def indivisible(model: Transformer, machines: Cluster, plan: Plan, batch: int) -
     ):  # fmt: skip
         if size % t:
             return f"{name}: {size:,} don't divide over {t} tensor parallel devices"
-    if model.layers % (p * v):
-        return f"layers: {model.layers:,} don't divide into {p} stages of {v} chunks"
     if batch % (plan.data * plan.micro_batch):
         return (
             f"batch: {batch:,} sequences don't divide over {plan.data} replicas in micro-batches "
             f"of {plan.micro_batch}"
         )
-    if v > 1:
-        micro_batches = batch // (plan.data * plan.micro_batch)
-        if p == 1:
-            return f"chunks: {v} chunks need a pipeline of at least 2 stages"
-        if micro_batches % p:
-            return f"chunks: {micro_batches} micro-batches aren't a multiple of {p} stages"
+    return _uneven(model, p, v, batch // (plan.data * plan.micro_batch))
+
+
+def _uneven(model: Transformer, pipeline: int, chunks: int, micro_batches: int) -> str:
+    """What doesn't come out even along the pipeline; empty if all does."""
+    if model.layers % (pipeline * chunks):
+        return f"layers: {model.layers:,} don't divide into {pipeline} stages of {chunks} chunks"
+    if chunks > 1 and pipeline == 1:
+        return f"chunks: {chunks} chunks need a pipeline of at least 2 stages"
+    if chunks > 1 and micro_batches % pipeline:
+        return f"chunks: {micro_batches} micro-batches aren't a multiple of {pipeline} stages"
     return ""
 
 
@@ -150,8 +186,26 @@ def search(
     whole("keep", keep)
     whole("limit", limit)
     step = Step(model, machines, batch)
-    fits: list[Estimate] = []
-    rejected: list[Rejection] = []
+    available = machines.memory * machines.usable
+    fits: list[tuple[float, float, tuple[int | str, ...]]] = []
+    rejected = Rejected(step)
+    for shape, micro_batch, chunks in _shapes(model, machines, batch, rejected):
+        sizes = (shape.data, shape.tensor, shape.pipeline, micro_batch, chunks)
+        zeros = range(4 if shape.data > 1 else 1)
+        for zero, recompute, seconds, size in step.totals(shape, micro_batch, chunks, zeros):
+            if len(fits) + len(rejected) >= limit:
+                return _result(step, fits, keep, rejected, False)
+            if size > available:
+                rejected.add((*sizes, zero, recompute))
+            else:
+                fits.append((seconds, size, (*sizes, zero, recompute)))
+    return _result(step, fits, keep, rejected, True)
+
+
+def _shapes(
+    model: Transformer, machines: Cluster, batch: int, rejected: Rejected
+) -> Iterator[tuple[Plan, int, int]]:
+    """Every split of devices, micro-batch and chunks that divides; ``rejected`` gets the others."""
     for pipeline, tensor in product(_divisors(machines.count), repeat=2):
         if machines.count // pipeline % tensor:
             continue
@@ -159,31 +213,27 @@ def search(
         shape = Plan(data, tensor, pipeline)
         broken = indivisible(model, machines, shape, batch)
         if broken:
-            rejected.append(Rejection(shape, broken))
+            rejected.add((data, tensor, pipeline), broken)
             continue
         for micro_batch, chunks in product(_powers(batch // data), (1, 2, 4, 8)):
-            plan = Plan(data, tensor, pipeline, micro_batch, chunks)
             if chunks > 1 and pipeline == 1:
                 continue
-            broken = indivisible(model, machines, plan, batch)
+            broken = _uneven(model, pipeline, chunks, batch // (data * micro_batch))
             if broken:
-                rejected.append(Rejection(plan, broken))
-                continue
-            for zero, recompute in product(range(4 if data > 1 else 1), flops.RECOMPUTE):
-                if len(fits) + len(rejected) >= limit:
-                    return Search(_fastest(fits, keep), rejected, len(fits), False)
-                plan = Plan(data, tensor, pipeline, micro_batch, chunks, zero, recompute)
-                result = step.estimate(plan)
-                broken = misfit(machines, result)
-                if broken:
-                    rejected.append(Rejection(plan, broken))
-                else:
-                    fits.append(result)
-    return Search(_fastest(fits, keep), rejected, len(fits), True)
+                rejected.add((data, tensor, pipeline, micro_batch, chunks), broken)
+            else:
+                yield shape, micro_batch, chunks
 
 
-def _fastest(fits: list[Estimate], keep: int) -> list[Estimate]:
-    return sorted(fits, key=lambda e: (e.step_seconds, e.memory_bytes))[:keep]
+def _result(
+    step: Step,
+    fits: list[tuple[float, float, tuple[int | str, ...]]],
+    keep: int,
+    rejected: Rejected,
+    complete: bool,
+) -> Search:
+    best = [step.estimate(Plan(*plan)) for _, _, plan in heapq.nsmallest(keep, fits)]  # type: ignore[arg-type]
+    return Search(best, rejected, len(fits), complete)
 
 
 def _divisors(n: int) -> list[int]:

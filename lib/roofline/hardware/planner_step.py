@@ -11,13 +11,12 @@ al., arXiv 2104.04473, section 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
 from roofline.hardware.cost import Transformer, communication, flops, memory, parameters
-from roofline.hardware.cost.checks import one_of, positive, whole
+from roofline.hardware.plans import Cluster, Estimate, Plan
 
-MOST_DEVICES = 2**17
-LATENCY = 5e-6  # seconds a message: of the order that nccl-tests prints for its smallest sizes
 ELEMENT = 2  # bytes: bf16 or fp16
 # What an activation costs the memory: written, read by the next operation, read by the backward
 # pass; its gradient written and read. Fused operations save some of it.
@@ -25,79 +24,6 @@ PASSES = 5
 # Adam reads master, two moments and gradient, and writes all but the gradient, 4 bytes each;
 # and 2 of weights.
 UPDATE_BYTES = 30
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """``count`` devices, ``node`` of them side by side.
-
-    ``peak`` FLOP/s, ``memory`` bytes and ``bandwidth`` bytes a second of one device. ``inside`` and
-    ``network``: bytes a second and direction of a device, to its node and beyond. ``efficiency``:
-    share of the peak that large products reach. ``usable``: share of the memory a program gets.
-    ``overlap``: whether communication hides behind arithmetic wherever a schedule lets it.
-    """
-
-    count: int
-    peak: float
-    memory: float
-    bandwidth: float
-    inside: float
-    network: float
-    node: int = 8
-    efficiency: float = 0.75
-    usable: float = 0.9
-    latency: float = LATENCY
-    overlap: bool = True
-
-    def __post_init__(self) -> None:
-        whole("device count", self.count, most=MOST_DEVICES)
-        whole("devices in a node", self.node, most=MOST_DEVICES)
-        for name in ("peak", "memory", "bandwidth", "inside", "network"):
-            positive(name, getattr(self, name))
-        positive("efficiency", self.efficiency, most=1)
-        positive("usable", self.usable, most=1)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a step is spread: ``data`` × ``tensor`` × ``pipeline`` devices.
-
-    ``micro_batch`` sequences at a time, ``chunks`` of layers interleaved on each stage, ``zero``
-    stage 0 to 3, ``recompute`` none, selective or full. Tensor parallel implies sequence parallel.
-    """
-
-    data: int = 1
-    tensor: int = 1
-    pipeline: int = 1
-    micro_batch: int = 1
-    chunks: int = 1
-    zero: int = 1
-    recompute: str = "none"
-
-    def __post_init__(self) -> None:
-        for name in ("data", "tensor", "pipeline", "micro_batch", "chunks"):
-            whole(name, getattr(self, name), most=MOST_DEVICES)
-        whole("ZeRO stage", self.zero, least=0, most=3)
-        one_of("recompute", self.recompute, flops.RECOMPUTE)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Modelled seconds of one step and bytes of the fullest device, both by part."""
-
-    plan: Plan
-    seconds: dict[str, float]
-    memory: dict[str, float]
-    mfu: float
-    tokens_per_second: float
-
-    @property
-    def step_seconds(self) -> float:
-        return sum(self.seconds.values())
-
-    @property
-    def memory_bytes(self) -> float:
-        return sum(self.memory.values())
 
 
 class Step:
@@ -114,6 +40,9 @@ class Step:
         self.useful = flops.step_flops(model, batch)
         self.layers: dict[tuple[int, int, str], tuple[float, float, float]] = {}
         self.states: dict[tuple[int, int, int, int], dict[str, float]] = {}
+        self.sums: dict[tuple[int, int, int, int], tuple[float, float]] = {}
+        self.gathers: dict[tuple[int, int, int], float] = {}
+        self.ends: dict[tuple[int, int], float] = {}
 
     def weights(self, tensor: int, pipeline: int) -> float:
         """Parameters of the fullest device; of the first and last stage, one holds a table more."""
@@ -186,26 +115,69 @@ class Step:
             tokens_per_second=self.batch * self.model.sequence / total,
         )
 
+    def totals(
+        self, shape: Plan, micro_batch: int, chunks: int, zeros: range
+    ) -> Iterator[tuple[int, str, float, float]]:
+        """Seconds and bytes of plans that differ from each other in ZeRO stage and recompute only.
+
+        The sums of :meth:`estimate`, what plans share computed once: a search asks for thousands.
+        """
+        machines, p = self.machines, shape.pipeline
+        micro_batches = self.batch // (shape.data * micro_batch)
+        plan = replace(shape, micro_batch=micro_batch, chunks=chunks)
+        bubble = communication.bubble_of_ideal(p, micro_batches, chunks)
+        transfers = self.pipeline_seconds(plan, micro_batches)
+        gather = self.gather_seconds(plan)
+        states = [(zero, *self.state_totals(shape, zero)) for zero in zeros]
+        for recompute in flops.RECOMPUTE:
+            stage = self.stage(shape.tensor, p, micro_batch, recompute)
+            same = stage * micro_batches * (1 + bubble) + transfers
+            kept, ends = self.activation_bytes(shape, micro_batch, chunks, recompute, micro_batches)
+            for zero, update, state in states:
+                data = 0.0
+                if shape.data > 1:
+                    data = exposed(gather, zero, micro_batches, stage, machines.overlap)
+                yield zero, recompute, same + data + update, state + kept + ends
+
+    def state_totals(self, shape: Plan, zero: int) -> tuple[float, float]:
+        """Seconds of the update and bytes of all state."""
+        key = shape.tensor, shape.pipeline, zero, shape.data
+        if key not in self.sums:
+            kept = sum(self.state(replace(shape, zero=zero)).values())
+            self.sums[key] = self.update_seconds(shape, zero), kept
+        return self.sums[key]
+
+    def stage(self, tensor: int, pipeline: int, micro_batch: int, recompute: str) -> float:
+        """Seconds of the last stage's work on a micro-batch, which sets the pace."""
+        layer, _, _ = self.layer(tensor, micro_batch, recompute)
+        output = self.output_flops(micro_batch) / tensor
+        output /= self.machines.peak * self.machines.efficiency
+        return layer * self.model.layers / pipeline + output
+
     def seconds(self, plan: Plan, micro_batches: int) -> dict[str, float]:
         machines, p = self.machines, plan.pipeline
-        layer, _, _ = self.layer(plan.tensor, plan.micro_batch, plan.recompute)
-        output = self.output_flops(plan.micro_batch) / plan.tensor
-        output /= machines.peak * machines.efficiency
-        stage = layer * self.model.layers / p + output  # of the last stage, which sets the pace
+        stage = self.stage(plan.tensor, p, plan.micro_batch, plan.recompute)
         busy = stage * micro_batches
         shared = 0.0
         if plan.tensor > 1:
             each = self.tensor_seconds(plan.tensor, plan.micro_batch, plan.recompute)
             shared = each * self.model.layers / p * micro_batches
-        update = self.weights(plan.tensor, p) / (plan.data if plan.zero else 1)
+        data = 0.0
+        if plan.data > 1:
+            gather = self.gather_seconds(plan)
+            data = exposed(gather, plan.zero, micro_batches, stage, machines.overlap)
         return {
             "computation": busy - shared,
             "tensor parallel": shared,
             "pipeline bubble": busy * communication.bubble_of_ideal(p, micro_batches, plan.chunks),
             "pipeline transfers": self.pipeline_seconds(plan, micro_batches),
-            "data parallel": self.data_seconds(plan, micro_batches, stage),
-            "update": UPDATE_BYTES * update / machines.bandwidth,
+            "data parallel": data,
+            "update": self.update_seconds(plan, plan.zero),
         }
+
+    def update_seconds(self, plan: Plan, zero: int) -> float:
+        count = self.weights(plan.tensor, plan.pipeline) / (plan.data if zero else 1)
+        return UPDATE_BYTES * count / self.machines.bandwidth
 
     def pipeline_seconds(self, plan: Plan, micro_batches: int) -> float:
         """Activations on, gradients back. Overlapped, only those that fill the pipeline show."""
@@ -221,40 +193,64 @@ class Step:
         steps = plan.pipeline - 1 if self.machines.overlap else micro_batches * plan.chunks
         return 2 * steps * one
 
-    def data_seconds(self, plan: Plan, micro_batches: int, stage: float) -> float:
-        """Gradients, and under ZeRO weights; stages 2 and 3 move them for every micro-batch.
-
-        Overlapped, they hide behind the backward pass, two thirds of a stage's work: of the last
-        micro-batch, or of each where each moves its own (and in stage 3 behind the forward too).
-        """
-        if plan.data == 1:
-            return 0.0
-        size = ELEMENT * self.weights(plan.tensor, plan.pipeline)
-        one = communication.all_gather_seconds(
-            size, plan.data, self.link(plan.tensor * plan.data), self.machines.latency
-        )
-        if plan.zero < 2:
-            needed, hidden = 2 * one, 2 / 3 * stage
-        elif plan.zero == 2:
-            needed, hidden = (micro_batches + 1) * one, 2 / 3 * stage * micro_batches
-        else:
-            needed, hidden = 3 * micro_batches * one, stage * micro_batches
-        return max(0.0, needed - hidden) if self.machines.overlap else needed
+    def gather_seconds(self, plan: Plan) -> float:
+        """Of all weights of a device, from those that hold the same: a gather or its reverse."""
+        key = plan.tensor, plan.pipeline, plan.data
+        if key not in self.gathers:
+            size = ELEMENT * self.weights(plan.tensor, plan.pipeline)
+            link = self.link(plan.tensor * plan.data)
+            self.gathers[key] = communication.all_gather_seconds(
+                size, plan.data, link, self.machines.latency
+            )
+        return self.gathers[key]
 
     def activations(self, plan: Plan, micro_batches: int) -> dict[str, float]:
+        kept, ends = self.activation_bytes(
+            plan, plan.micro_batch, plan.chunks, plan.recompute, micro_batches
+        )
+        return {"activations": kept, "logits and ends": ends}
+
+    def activation_bytes(
+        self, shape: Plan, micro_batch: int, chunks: int, recompute: str, micro_batches: int
+    ) -> tuple[float, float]:
         """Of the first stage, which has most micro-batches under way, or of the last with its ends.
 
         One-forward-one-backward keeps p micro-batches on the first of p stages; interleaved
         ``1 + (p−1)/pv`` times as many. Korthikanti et al., arXiv 2205.05198, section 4.2.3.
         """
-        _, kept, at_work = self.layer(plan.tensor, plan.micro_batch, plan.recompute)
-        p, layers = plan.pipeline, self.model.layers / plan.pipeline
+        _, kept, at_work = self.layer(shape.tensor, micro_batch, recompute)
+        p, layers = shape.pipeline, self.model.layers / shape.pipeline
         under_way = float(min(p, micro_batches))
-        if plan.chunks > 1:
-            under_way *= 1 + (p - 1) / (p * plan.chunks)
-        ends = memory.end_activations(self.model, plan.micro_batch, plan.tensor)
-        ends += memory.temporary(self.model, plan.micro_batch, plan.tensor)
+        if chunks > 1:
+            under_way *= 1 + (p - 1) / (p * chunks)
+        ends = self.end_bytes(shape.tensor, micro_batch)
         first, last = kept * layers * under_way, kept * layers
         if p == 1 or last + ends > first:
-            return {"activations": last + at_work, "logits and ends": ends}
-        return {"activations": first + at_work, "logits and ends": 0.0}
+            return last + at_work, ends
+        return first + at_work, 0.0
+
+    def end_bytes(self, tensor: int, micro_batch: int) -> float:
+        """Kept and passing behind the last layer: logits above all."""
+        key = tensor, micro_batch
+        if key not in self.ends:
+            ends = memory.end_activations(self.model, micro_batch, tensor)
+            self.ends[key] = ends + memory.temporary(self.model, micro_batch, tensor)
+        return self.ends[key]
+
+
+def exposed(
+    gather: float, zero: int, micro_batches: int, stage: float, overlap: bool = True
+) -> float:
+    """Seconds of gradients, and under ZeRO weights, that no arithmetic hides.
+
+    Stages 2 and 3 move them for every micro-batch. Overlapped, they hide behind the backward pass,
+    two thirds of a stage's work: of the last micro-batch, or of each where each moves its own (and
+    in stage 3 behind the forward too).
+    """
+    if zero < 2:
+        needed, hidden = 2 * gather, 2 / 3 * stage
+    elif zero == 2:
+        needed, hidden = (micro_batches + 1) * gather, 2 / 3 * stage * micro_batches
+    else:
+        needed, hidden = 3 * micro_batches * gather, stage * micro_batches
+    return max(0.0, needed - hidden) if overlap else needed
