@@ -85,6 +85,13 @@ def only_the_last(matrices, v):
     return matrices[-1] @ v
 
 
+@wrong("machine.chain", ["counted FLOPs"], "only torch's products")
+def counts_the_last_product_alone(matrices, v):
+    for matrix in matrices[:0:-1]:
+        v = torch.from_numpy(matrix.numpy() @ v.numpy())
+    return matrices[0] @ v
+
+
 @right("machine.chain")
 def recursively(matrices, v):
     if not matrices:
