@@ -40,7 +40,7 @@ class Stack(Exercise):
 
         def drawn(number: int) -> Layers:
             kernels = torch.randint(2, 6, (number,), generator=random).tolist()
-            strides = torch.randint(1, 4, (number,), generator=random).tolist()
+            strides = [2, *torch.randint(1, 4, (number - 1,), generator=random).tolist()]
             return [(k, s, k // 2) for k, s in zip(kernels, strides, strict=True)]
 
         plain = [(k, 1, 0) for k in torch.randint(2, 6, (3,), generator=random).tolist()]
