@@ -18,7 +18,7 @@ class Limits:
     cpu_seconds: int = 120
     memory_bytes: int = 2 * 2**30  # beyond what the imported libraries hold already
     processes: int = 64
-    file_bytes: int = 64 * 2**20  # in all files together
+    file_bytes: int = 64 * 2**20  # in each file, and in each folder that can be written to
     output_bytes: int = 1 * 2**20  # of all cells together
     message_bytes: int = 40 * 2**20  # of all messages to the judge together
 
@@ -28,13 +28,16 @@ class Cell:
     """One cell to run. ``index`` is its place in the notebook.
 
     With ``exercise`` it is a check cell, which isn't run as text: the exercise's probe is called on
-    what the name ``answer`` stands for, on cases drawn from the sealed word.
+    what the name ``answer`` stands for, on cases drawn from the sealed word. ``locked`` marks an
+    instructor's own test: before it runs, the libraries and IPython's hooks are put back as they
+    were, whatever earlier cells have patched.
     """
 
     index: int
     source: str
     exercise: str | None = None
     answer: str | None = None
+    locked: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Work:
     """One submission, to be run.
 
     ``key`` tells submissions apart. ``files`` is a folder whose content becomes the working
-    directory; it is never on ``sys.path``. ``word`` is the assignment's sealed word, from which the
-    cases of its exercises are drawn. With ``stop_on_error`` no cell runs after one that failed;
-    check cells still do.
+    directory; Python looks for modules there last, so that none of its files stands before an
+    installed one. ``word`` is the assignment's sealed word, from which the cases of its exercises
+    are drawn. With ``stop_on_error`` no cell runs after one that failed; check cells still do.
     """
 
     key: str
@@ -61,10 +64,11 @@ class Ran:
 
     ``status``: ``done`` (it ran to its end, well or badly), ``timeout``, ``killed`` (it or the
     system ended its process), ``memory``, ``output`` (it wrote or sent too much), ``failed`` (the
-    sandbox failed, which is not its doing). ``reason`` is one line, empty if done.
+    sandbox failed, which is not its doing). ``reason`` is one line, empty if there is nothing to say.
 
     ``outputs``: cell index -> outputs in nbformat's shape. ``cells``: cell index -> ``ok``,
-    ``error``, ``timeout``, ``killed``, ``output-capped`` or ``not-run``. ``messages``: exercise id
+    ``error``, ``timeout``, ``killed``, ``output-capped`` or ``not-run``. A check cell is ``ok`` if
+    its message came. ``messages``: exercise id
     -> what its probe hands in, for :mod:`roofline.grading.protocol` to unpack elsewhere. What was
     sent before an end by force is kept.
     """

@@ -1,0 +1,192 @@
+"""Runs one submission's cells, in a process of its own, and sends what comes of each at once.
+
+Everything here shares the process with the submission. What it sends is the submission's word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import numpy.random
+import torch
+
+from roofline.course.sandbox.pristine import Hooks, Pristine
+from roofline.course.sandbox.shell import Shell, make_shell, outputs_of_a_cell
+from roofline.grading.checking import probed
+from roofline.grading.registry import Exercise, chapters, exercises
+
+AGAIN = 0.5  # seconds until a cell that swallowed its time limit is interrupted once more
+
+
+class CellTimeout(BaseException):
+    """The cell took too long. Not an Exception, so that ``except Exception`` lets it pass."""
+
+
+class Runner:
+    """All that is imported and looked up before a submission runs. Made once, then forked."""
+
+    def __init__(self) -> None:
+        self.exercises: dict[str, Exercise] = {}
+        for chapter in chapters():
+            # One chapter that can't be loaded is not the others' trouble; a check in it says so.
+            with suppress(Exception):
+                self.exercises.update({e.id: e for e in exercises(chapter)})
+        self.shell: Shell = make_shell()
+        _imports()
+        for source in ("1", "1/0", "def f(:"):  # their first time takes long
+            with outputs_of_a_cell(self.shell.collector, {}):
+                self.shell.run_cell(source)
+        self.hooks = Hooks(self.shell)
+        self.pristine = Pristine(self.exercises.values())
+
+    def run(self, work: dict[str, Any], descriptor: int, files: dict[str, int]) -> None:
+        """Run ``work`` and send frames to ``descriptor``. ``files``: see ``outputs_of_a_cell``."""
+        send = _sender(descriptor)
+        collector = self.shell.collector
+        collector.room = work["limits"]["output_bytes"]
+        own = os.getpid()
+        namespace = self.shell.user_module.__dict__
+        stopped = False
+        _seed(0)
+        for cell in work["cells"]:
+            if cell["exercise"] is None and stopped:
+                continue
+            send({"start": cell["index"]})
+            status, message = "error", b""
+            with outputs_of_a_cell(collector, files):
+                # Nothing that a cell does may keep the next one from its turn.
+                with suppress(BaseException):
+                    if cell["exercise"] is not None or cell["locked"]:
+                        self.hooks.restore()
+                        self.pristine.restore()
+                    if cell["exercise"] is None:
+                        status = self._cell(cell["source"], work["limits"]["cell_seconds"])
+                    else:
+                        message = self._check(cell, namespace)
+                        status = "ok"
+            if os.getpid() != own:  # it forked, and this is the child
+                os._exit(0)
+            if status == "error" and cell["exercise"] is None:
+                stopped = work["stop_on_error"]
+            if message:
+                send({"message": cell["exercise"], "bytes": len(message)}, message)
+            if collector.capped and status == "ok":
+                status = "output-capped"
+            send({"cell": cell["index"], "status": status, "outputs": collector.taken()})
+        send({"end": True})
+
+    def _cell(self, source: str, seconds: float) -> str:
+        with _time_limit(seconds) as late:
+            result = self.shell.run_cell(source, store_history=True)
+        if late[0] and not result.success:
+            return "timeout"
+        return "ok" if result.success else "error"
+
+    def _check(self, cell: dict[str, Any], namespace: dict[str, Any]) -> bytes:
+        name, exercise = cell["exercise"], self.exercises.get(cell["exercise"])
+        if exercise is None:
+            raise self._shown(LookupError(f"no exercise {name!r} could be loaded"))
+        if cell["answer"] not in namespace:
+            raise self._shown(NameError(f"name {cell['answer']!r} is not defined"))
+        _seed(cell["seed"])
+        message, _ = probed(exercise, namespace[cell["answer"]], cell["seed"])
+        return message
+
+    def _shown(self, error: Exception) -> Exception:
+        self.shell._showtraceback(type(error), error, [f"{type(error).__name__}: {error}"])
+        return error
+
+
+def _imports() -> None:
+    """What notebooks import, so that no submission waits for it."""
+    import matplotlib.pyplot  # noqa: F401
+    import tqdm.auto  # noqa: F401
+
+    import roofline.data
+    import roofline.hardware.count
+    import roofline.hardware.trace
+    import roofline.lab
+    import roofline.losses
+    import roofline.models
+    import roofline.nn
+    import roofline.optim
+    import roofline.train  # noqa: F401
+
+
+def _seed(seed: int) -> None:
+    """The same random numbers on every run, whatever ran before."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _sender(descriptor: int) -> Callable[..., None]:
+    write, dumps = os.write, json.dumps
+
+    def send(frame: dict[str, Any], after: bytes = b"") -> None:
+        try:
+            line = dumps(frame, allow_nan=False, default=_strange)
+        except (ValueError, TypeError, RecursionError):  # something displayed that is no JSON
+            line = dumps({**frame, "outputs": []})
+        for data in (line.encode() + b"\n", after):
+            view = memoryview(data)
+            while view:
+                view = view[write(descriptor, view) :]
+
+    return send
+
+
+def _strange(value: Any) -> str:
+    return f"<{type(value).__name__[:60]}>"
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[list[bool]]:
+    """Raise :class:`CellTimeout` in this block after ``seconds``, and again if it is swallowed.
+
+    Without such a timer (Windows) only the parent's limit holds, which ends the process.
+    """
+    late = [False]
+    if not hasattr(signal, "setitimer"):
+        yield late
+        return
+
+    def ring(number: int, frame: types.FrameType | None) -> None:
+        late[0] = True
+        raise CellTimeout(f"the cell took longer than {seconds:g} seconds")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield late
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def capture_files() -> dict[str, int]:
+    """Two unnamed files in place of descriptors 1 and 2, which C code and children write to."""
+    import tempfile
+
+    files = {}
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor, path = tempfile.mkstemp()
+        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        with suppress(OSError):  # not on Windows, where the sandbox's folder goes as a whole
+            os.unlink(path)
+        os.dup2(descriptor, number)
+        os.set_inheritable(number, True)
+        files[name] = descriptor
+    sys.stdin = open(os.devnull)
+    return files
