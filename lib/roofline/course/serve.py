@@ -35,6 +35,7 @@ from roofline.course.writing import write_whole
 
 POLL = 0.1  # seconds between two looks; a file that two looks find the same is complete
 TRIES = 3  # where the fault is ours
+PAUSE = 10.0  # seconds before a result is written again that couldn't be, for the disk was full
 SCORE, FEEDBACK = ".score.json", ".feedback.json"
 
 OnGraded = Callable[[Path, dict[str, Any]], None]
@@ -60,6 +61,7 @@ class _Seen:
     done: bool = False
     tries: int = 0
     running: bool = False
+    not_before: float = 0.0
 
 
 @dataclass
@@ -158,7 +160,7 @@ class Server:
             if not seen.steady:
                 seen.steady = True
                 seen.done = self._known(path)
-            if not seen.done and not seen.running:
+            if not seen.done and not seen.running and time.monotonic() >= seen.not_before:
                 yield path
         for path in set(self.seen) - there:
             del self.seen[path]
@@ -190,7 +192,8 @@ class Server:
             return False
         written = False
         if path.exists():
-            with suppress(OSError):  # a full disk: the next look tries again
+            seen.not_before = time.monotonic() + PAUSE
+            with suppress(OSError):
                 write_whole(_beside(path, FEEDBACK), _json(feedback))
                 write_whole(_beside(path, SCORE), _json(score))
                 written = True
