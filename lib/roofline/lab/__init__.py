@@ -9,8 +9,10 @@ from roofline.lab import style
 from roofline.lab.alone import listing, open_alone
 from roofline.lab.controls import Choices, ControlError, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, find, names
+from roofline.lab.experiments.checkpointing import checkpointing
 from roofline.lab.experiments.convnet import convnet
 from roofline.lab.experiments.device_choice import device_choice
+from roofline.lab.experiments.planner import planner
 from roofline.lab.experiments.remembered import remembered
 from roofline.lab.experiments.training_memory import training_memory
 from roofline.lab.panel import Panel, show
@@ -23,6 +25,7 @@ __all__ = [
     "Question",
     "Range",
     "bounded",
+    "checkpointing",
     "controls",
     "convnet",
     "device_choice",
@@ -30,6 +33,7 @@ __all__ = [
     "listing",
     "names",
     "open_alone",
+    "planner",
     "remembered",
     "show",
     "style",
