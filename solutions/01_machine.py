@@ -33,6 +33,7 @@ import torch
 
 from roofline.device import device
 from roofline.grading import check, predict, progress, reconcile
+from roofline.hardware.catalogue import find, recorded
 from roofline.hardware.count import count
 from roofline.hardware.probe import this_machine
 from roofline.hardware.report import si
@@ -60,6 +61,8 @@ print(f"compute:  {si(peak, 'FLOP/s')} in float32, the fastest matrix product")
 print(
     f"transfer: {si(bandwidth, 'B/s')} from main memory, {si(machine.cache_bandwidth, 'B/s')} from the nearest cache"
 )
+room = machine.machine["memory_bytes" if machine.device == "cpu" else "gpu_memory_bytes"]
+print(f"capacity: {style.size(room)}, as the system says")
 print(f"latency:  {machine.overhead * 1e6:.1f} µs for an operation on one number")
 
 # %% [markdown] name="flops-and-bytes"
@@ -393,17 +396,13 @@ def tokens(parameters, size, batch, peak, bandwidth, memory):
 check("machine.tokens", tokens)
 
 # %% name="devices" tags=["nbval-check-output"]
-# Vendors' figures: dense bfloat16 FLOP/s, bytes/s, bytes. NVIDIA's data sheets of the three cards.
-cards = {
-    "A100 80 GB SXM": (312e12, 2039e9, 80e9),
-    "H100 SXM": (989e12, 3350e9, 80e9),
-    "H200 SXM": (989e12, 4800e9, 141e9),
-}
-print("modelled from vendors' figures, a model of 7 billion parameters in 16 bits:")
-for name, (flops, speed, _) in cards.items():
-    one = speed / (2 * 7e9)
+cards = [find(name) for name in ("A100 80 GB SXM", "H100 SXM", "H200 SXM", "RTX 4090")]
+print(f"modelled from the catalogue of {recorded()}: dense products in bf16, 7 billion parameters")
+for card in cards:
+    speed, memory = card.bandwidth.value, card.memory.value
     print(
-        f"{name:<15} ridge {flops / speed:4.0f} FLOPs/byte, at most {one:4.0f} tokens/s for one user"
+        f"{card.name:<14} ridge {card.peak('bf16').value / speed:4.0f} FLOPs/byte, {card.memory!s:<17} "
+        f"one user at most {speed / (2 * 7e9):4.0f} tokens/s, trains at most {memory / 16e9:.1f} billion"
     )
 
 # %% [markdown] exercise="machine.distances"
@@ -505,7 +504,9 @@ if gains["vector"] < 0.8 * gains["product"]:
     print("here more arithmetic helped the product and not, or less, what waits for memory")
 else:
     print("here one thread doesn't draw all the bandwidth: threads brought transfer, too")
-faster, wider = 989e12 / 312e12, 3350e9 / 2039e9
+a100, h100 = cards[:2]
+faster = h100.peak("bf16").value / a100.peak("bf16").value
+wider = h100.bandwidth.value / a100.bandwidth.value
 print(
     f"modelled: H100 against A100 SXM, {faster:.2f} times the FLOP/s, but {wider:.2f} times the tokens for one user"
 )

@@ -413,9 +413,13 @@ check("rnn.lstm_step", lstm_step)
 
 # %% [markdown] name="gru"
 # The gated recurrent unit ([Cho et al. 2014](https://arxiv.org/abs/1406.1078)) does with one state and two
-# gates. $z$ says how much of the old state stays, $r$ how much of it the candidate $m$ sees:
+# gates. $z$ says how much of the old state stays, $r$ how much of it the candidate $m$ sees. Both gates are
+# sigmoids of sums like those above, with weights of their own:
 #
-# $$h_t = z_t \odot h_{t-1} + (1 - z_t) \odot m_t .$$
+# $$m_t = \tanh\!\left(W_m x_t + b_m + r_t \odot (R_m h_{t-1} + c_m)\right), \qquad
+#   h_t = z_t \odot h_{t-1} + (1 - z_t) \odot m_t .$$
+#
+# This is PyTorch's form; the paper multiplies by $r_t$ before $R_m$, which would need a second product.
 #
 # Keeping and writing share one gate here: what is kept isn't overwritten. Three blocks of weights instead
 # of four.
