@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .blocks import BLOCK, wide
+from .blocks import BLOCK, ready, wide
 from .elementwise import Result
 from .tape import Tensor, op
 
@@ -53,7 +53,8 @@ def attention(
     scale = 1 / math.sqrt(d) if scale is None else scale
     mask = _additive(mask, q.data)
     few = q.data.shape[:-1].numel() * s <= BLOCK
-    if few or torch.compiler.is_compiling():
+    blind = causal and t > s  # the first queries see nothing
+    if few or blind or torch.compiler.is_compiling():
         return explicit_attention(q, k, v, mask, causal, scale)
     return _blocked(q, k, v, mask, causal, scale, recompute)
 
@@ -128,45 +129,47 @@ def _blocked(
     on_cpu = q.device.type == "cpu"
     room = BLOCK // 2 if on_cpu else 2**26  # for the weights of a block
     together = max(1, room // (heads * t * s))  # samples in a block
-    step = max(16, room // (heads * s))  # queries in a block, if it doesn't hold a whole sample
+    step = min(t, max(16, room // (heads * s)))  # queries in a block
     # Blocks of queries with the keys that they see, the last first: it sees all. None is all.
     rows: list = [(None, None)]
     if step < t:
         ends = range(t, 0, -step)
-        rows = [(slice(max(0, end - step), end), slice(max(1, end + s - t))) for end in ends]
+        rows = [(slice(max(0, end - step), end), slice(end + s - t)) for end in ends]
         rows = rows if causal else [(row, None) for row, _ in rows]
-    later = _later(t, s, wide(q[..., :0])) if causal else None
     masks: Sequence = [None] * -(-q.shape[:-3].numel() // together)
     if mask is not None:
         mask = mask[(None,) * (3 - mask.dim())]
         mask = mask.expand(*batch, heads if together > 1 else mask.shape[-3], *mask.shape[-2:])
         masks = _pieces(mask, together)
-    load = wide if on_cpu else (lambda x: x)  # processors are slow with 16 bits
-    none = load(q.new_empty(()))
+    none = ready(q.new_empty(()))
 
     def blocks(*tensors: torch.Tensor) -> Iterator[tuple]:
         """Queries, keys, values, mask and ``tensors`` of some samples, each (heads, t, width)."""
         parts = [_pieces(x, together) for x in (q, k, v, *tensors)]
         for q_i, k_i, v_i, *others, mask_i in zip(*parts, masks, strict=True):
-            keys, values = (_each(load(x), heads // key_heads) for x in (k_i, v_i))
-            yield load(q_i), keys, values, mask_i, *[load(x) for x in others]
+            keys, values = (_each(ready(x), heads // key_heads) for x in (k_i, v_i))
+            yield ready(q_i), keys, values, mask_i, *[ready(x) for x in others]
 
-    def weights(q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any) -> torch.Tensor:
+    def weights(
+        q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any, later: torch.Tensor
+    ) -> torch.Tensor:
         left, right = _cut(q, row), _cut(k, seen).transpose(1, 2)
         x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale))
-        if later is not None:
-            x += later if row is None else later[row, seen]
+        if causal:  # the last query stands beside the last key that the block sees
+            n = left.shape[1]
+            (x if n == x.shape[2] else x[..., -n:]).add_(later[-n:, -n:])
         if mask is not None:
             mask = _cut(mask, row) if mask.shape[1] > 1 else mask
             x += mask if seen is None else mask[..., seen]
-        return _softmax(x, mask is not None or t > s).to(k.dtype)
+        return _softmax(x, mask is not None).to(k.dtype)
 
     # Laid out as the linear layers before and after it take it: heads beside each other.
     y = q.new_empty((*batch, t, heads, v.shape[-1])).transpose(-3, -2)
     kept: list[torch.Tensor] = []
+    later = _later(step, step, wide(q[..., :0]))
     for out, (queries, keys, values, mask_i) in zip(_parts(y, together), blocks(), strict=True):
         for row, seen in rows:
-            p = weights(queries, keys, mask_i, row, seen)
+            p = weights(queries, keys, mask_i, row, seen, later)
             part = torch.bmm(p, _cut(values, seen))
             _cut(out, row, -2).copy_(part.view(-1, heads, *part.shape[1:]))
             if not recompute:
@@ -174,7 +177,7 @@ def _blocked(
     kept.reverse()
 
     def pullback(dy: torch.Tensor) -> tuple:
-        grads = _beside(q, k, v)
+        grads, later = _beside(q, k, v), _later(step, step, wide(q[..., :0]))
         outs = zip(*[_parts(x, together) for x in grads], strict=True)
         for (dq, dk, dv), (queries, keys, values, mask_i, y_i, d_i) in zip(
             outs, blocks(y, dy), strict=True
@@ -182,7 +185,7 @@ def _blocked(
             totals: list[torch.Tensor] = []
             for row, seen in rows:
                 d = _cut(d_i, row)
-                p = kept.pop() if kept else weights(queries, keys, mask_i, row, seen)
+                p = kept.pop() if kept else weights(queries, keys, mask_i, row, seen, later)
                 ds = torch.bmm(d, _cut(values, seen).transpose(1, 2))
                 ds.sub_((d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
                 part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)

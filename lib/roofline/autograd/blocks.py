@@ -38,3 +38,8 @@ def row_blocks(x: torch.Tensor) -> Iterator[slice]:
 def wide(x: torch.Tensor) -> torch.Tensor:
     """x in float32 if it has only 16 bits, for sums and for steps that could overflow."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def ready(x: torch.Tensor) -> torch.Tensor:
+    """x as its device computes with it: processors are slow, and round in between, with 16 bits."""
+    return wide(x) if x.device.type == "cpu" else x

@@ -98,13 +98,13 @@ def embedding(
 
     The gradient adds up the rows that were taken; the row ``padding_index`` gets none.
     """
-    shape = weight.shape
+    shape, rows = weight.shape, indices.reshape(-1)
 
     def pullback(dy: torch.Tensor) -> tuple:
         d_weight = dy.new_zeros(shape)
-        d_weight.index_add_(0, indices.reshape(-1), dy.reshape(-1, shape[1]))
+        d_weight.index_add_(0, rows, dy.reshape(-1, shape[1]))
         if padding_index is not None:
             d_weight[padding_index] = 0
         return (d_weight,)
 
-    return weight[indices], pullback
+    return weight.index_select(0, rows).view(*indices.shape, shape[1]), pullback

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .blocks import row_blocks, wide
+from .blocks import ready, row_blocks, wide
 from .elementwise import Result
 from .tape import op
 
@@ -29,21 +29,9 @@ def layer_norm(
     shape = x.shape[-1:] if weight is None else weight.shape
     width = shape.numel()
     rows = x.reshape(-1, width)
-    means = wide(rows).mean(1, keepdim=True)
-    scales, y = torch.empty_like(means), torch.empty_like(rows)
-    for part in row_blocks(rows):
-        scale, out = scales[part], y[part]
-        centred = out if out.dtype == means.dtype else torch.empty_like(out, dtype=means.dtype)
-        torch.sub(rows[part], means[part], out=centred)
-        torch.linalg.vector_norm(centred, dim=1, keepdim=True, out=scale)
-        scale.square_().div_(width).add_(eps).rsqrt_()
-        centred.mul_(scale)
-        if weight is not None:
-            centred.mul_(weight.reshape(-1))
-        if bias is not None:
-            centred.add_(bias.reshape(-1))
-        if out.dtype != means.dtype:
-            out.copy_(centred)
+    scale, shift = (None if each is None else ready(each) for each in (weight, bias))
+    y, mean, inverse = torch.native_layer_norm(ready(x), shape, scale, shift, eps)
+    means, scales = wide(mean).reshape(-1, 1), wide(inverse).reshape(-1, 1)
 
     def pullback(dy: torch.Tensor) -> tuple:
         d_rows, dx = dy.reshape(-1, width), torch.empty_like(rows, dtype=means.dtype)
@@ -66,7 +54,7 @@ def layer_norm(
             d_bias.view(shape).to(x.dtype) if needs[2] else None,
         )
 
-    return y.view(x.shape), pullback
+    return y.to(x.dtype), pullback
 
 
 @op

@@ -21,6 +21,7 @@ from .deferred import product
 from .matrix import affine
 from .tape import op
 
+unbind = torch.Tensor.unbind
 Result = tuple[tuple[torch.Tensor, ...], Callable]
 
 
@@ -70,6 +71,10 @@ class Run:
 
     def last(self, states: torch.Tensor) -> torch.Tensor:
         return states[0 if self.reverse else self.steps]
+
+    def turned(self, weight: torch.Tensor) -> torch.Tensor:
+        """``weight`` transposed: in memory too, or each of many products would do that anew."""
+        return weight.t().contiguous() if self.steps > 8 else weight.t()
 
     def hold(self, t: int, states: torch.Tensor) -> None:
         """Take back step t where the sequence is over."""
@@ -149,17 +154,17 @@ def lstm(
     bias = bias_ih if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     gates = input_gates(x, weight_ih, bias)
     h, c = run.states(h0), run.states(c0)
-    recurrent = weight_hh.t()
-    gate_at, h_at, c_at = gates.unbind(0), h.unbind(0), c.unbind(0)
+    recurrent = run.turned(weight_hh)
+    gate_at, both_at, h_at, c_at = map(unbind, (gates, gates[..., : 2 * hidden], h, c))
+    i_at, f_at, g_at, o_at = map(unbind, gates.split(hidden, 2))
     for t in run.order:
-        before, after, gate = run.before(t), run.after(t), gate_at[t]
-        gate.addmm_(h_at[before], recurrent)
-        i, f, g, o = gate.split(hidden, 1)
-        gate[:, : 2 * hidden].sigmoid_()
-        g.tanh_()
-        o.sigmoid_()
-        torch.mul(f, c_at[before], out=c_at[after]).addcmul_(i, g)
-        torch.tanh(c_at[after], out=h_at[after]).mul_(o)
+        before, after = run.before(t), run.after(t)
+        gate_at[t].addmm_(h_at[before], recurrent)
+        both_at[t].sigmoid_()  # i and f
+        g_at[t].tanh_()
+        o_at[t].sigmoid_()
+        torch.mul(f_at[t], c_at[before], out=c_at[after]).addcmul_(i_at[t], g_at[t])
+        torch.tanh(c_at[after], out=h_at[after]).mul_(o_at[t])
         run.hold(t, c)
         run.hold(t, h)
     weight_x = weight_ih if needs[0] else None
@@ -169,6 +174,8 @@ def lstm(
         dy, dh, dc = grads
         dh = torch.zeros_like(h0) if dh is None else dh
         dc = torch.zeros_like(c0) if dc is None else dc.clone()
+        gate_at, o_at = map(unbind, (gates, gates[..., 3 * hidden :]))
+        three_at = unbind(gates[..., : 3 * hidden].unflatten(2, (3, hidden)))  # i, f and g
         for steps in run.blocks(gates):
             # The slope of every gate, for some steps at once: times dc, or for the last dh, it is
             # the gate's gradient. In place, since nobody else sees the gates.
@@ -188,10 +195,10 @@ def lstm(
                     dc = dc * run.real[t]
                 at = t - steps.start
                 dc.addcmul_(dh, through[at])
-                gates[t, :, : 3 * hidden].unflatten(1, (3, hidden)).mul_(dc.unsqueeze(1))
-                o[at].mul_(dh)
+                three_at[t].mul_(dc.unsqueeze(1))
+                o_at[t].mul_(dh)
                 dc.mul_(forget[at])
-                dh = gates[t] @ weight_hh
+                dh = torch.mm(gate_at[t], weight_hh)
                 if passing is not None:
                     dh += passing
                     dc += past
@@ -226,10 +233,10 @@ def gru(
     run = Run(x, h0, lengths, reverse)
     gates = input_gates(x, weight_ih, bias_ih)
     added = torch.empty_like(gates[..., :hidden])  # b of the third gate
-    h = run.states(h0)
+    h, recurrent = run.states(h0), run.turned(weight_hh)
     for t in run.order:
         before, after, gate = run.before(t), run.after(t), gates[t]
-        from_state = h[before] @ weight_hh.t()
+        from_state = h[before] @ recurrent
         if bias_hh is not None:
             from_state += bias_hh
         rz, m = gate[:, : 2 * hidden], gate[:, 2 * hidden :]
@@ -292,9 +299,9 @@ def rnn(
     run = Run(x, h0, lengths, reverse)
     bias = bias_ih if bias_ih is None or bias_hh is None else bias_ih + bias_hh
     gates = input_gates(x, weight_ih, bias)
-    h = run.states(h0)
+    h, recurrent = run.states(h0), run.turned(weight_hh)
     for t in run.order:
-        after = torch.addmm(gates[t], h[run.before(t)], weight_hh.t(), out=h[run.after(t)])
+        after = torch.addmm(gates[t], h[run.before(t)], recurrent, out=h[run.after(t)])
         after.tanh_() if nonlinearity == "tanh" else after.relu_()
         run.hold(t, h)
     del gates
