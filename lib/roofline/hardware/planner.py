@@ -33,6 +33,12 @@ __all__ = [
 ]
 
 
+Arguments = tuple[int | str, ...]
+"""Of a :class:`Plan`: making it checks it, which takes longer than to time it."""
+Fit = tuple[float, float, Arguments]
+"""Seconds, bytes, and the plan."""
+
+
 def cluster(
     device: Device, count: int, node: int = 8, network: float = 50e9, dtype: str | None = None
 ) -> Cluster:
@@ -72,12 +78,20 @@ class Rejected(Sequence[Rejection]):
         self.constraints: Counter[str] = Counter()
         """How many plans each kind of constraint broke."""
         self._step = step
-        self._plans: list[tuple[tuple[int | str, ...], str]] = []
+        self._plans: list[tuple[Arguments, str]] = []
 
-    def add(self, plan: tuple[int | str, ...], constraint: str = "") -> None:
+    def add(self, plan: Arguments, constraint: str = "") -> None:
         """The arguments of a plan and what it breaks: memory, if nothing is said."""
         self.constraints[constraint.split(":")[0] or "memory"] += 1
         self._plans.append((plan, constraint))
+
+    def shapes(self) -> dict[tuple[int, int], int]:
+        """Of every (tensor, pipeline) that broke before its memory was asked for, a place here."""
+        places: dict[tuple[int, int], int] = {}
+        for place, (plan, constraint) in enumerate(self._plans):
+            if constraint:
+                places.setdefault((int(plan[1]), int(plan[2])), place)
+        return places
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -90,7 +104,7 @@ class Rejected(Sequence[Rejection]):
         if isinstance(place, slice):
             return [self[k] for k in range(*place.indices(len(self)))]
         arguments, constraint = self._plans[place]
-        plan = Plan(*arguments)  # type: ignore[arg-type]
+        plan = _plan(arguments)
         if not constraint:
             constraint = misfit(self._step.machines, self._step.estimate(plan))
         return Rejection(plan, constraint)
@@ -98,12 +112,17 @@ class Rejected(Sequence[Rejection]):
 
 @dataclass(frozen=True)
 class Search:
-    """``best`` plans, fastest first, of ``feasible``; all rejected ones; whether all were tried."""
+    """``best`` plans, fastest first, of ``feasible``; all rejected ones; whether all were tried.
+
+    ``shapes``: for every split into (tensor, pipeline), the fastest plan of it that fits, or else
+    what broke it: of plans that only lack memory, the one that needs the least.
+    """
 
     best: list[Estimate]
     rejected: Rejected = field(repr=False)
     feasible: int
     complete: bool
+    shapes: dict[tuple[int, int], Estimate | Rejection] = field(repr=False)
 
     @property
     def tried(self) -> int:
@@ -153,7 +172,8 @@ def indivisible(model: Transformer, machines: Cluster, plan: Plan, batch: int) -
 def _uneven(model: Transformer, pipeline: int, chunks: int, micro_batches: int) -> str:
     """What doesn't come out even along the pipeline; empty if all does."""
     if model.layers % (pipeline * chunks):
-        return f"layers: {model.layers:,} don't divide into {pipeline} stages of {chunks} chunks"
+        each = f" of {chunks} chunks" if chunks > 1 else ""
+        return f"layers: {model.layers:,} don't divide into {pipeline} stages{each}"
     if chunks > 1 and pipeline == 1:
         return f"chunks: {chunks} chunks need a pipeline of at least 2 stages"
     if chunks > 1 and micro_batches % pipeline:
@@ -187,19 +207,55 @@ def search(
     whole("limit", limit)
     step = Step(model, machines, batch)
     available = machines.memory * machines.usable
-    fits: list[tuple[float, float, tuple[int | str, ...]]] = []
+    fits: list[Fit] = []
+    least: dict[tuple[int, int], tuple[float, Arguments]] = {}
     rejected = Rejected(step)
+    complete = True
     for shape, micro_batch, chunks in _shapes(model, machines, batch, rejected):
         sizes = (shape.data, shape.tensor, shape.pipeline, micro_batch, chunks)
+        split = shape.tensor, shape.pipeline
+        if not complete:
+            break
         zeros = range(4 if shape.data > 1 else 1)
         for zero, recompute, seconds, size in step.totals(shape, micro_batch, chunks, zeros):
             if len(fits) + len(rejected) >= limit:
-                return _result(step, fits, keep, rejected, False)
+                complete = False
+                break
+            arguments = (*sizes, zero, recompute)
             if size > available:
-                rejected.add((*sizes, zero, recompute))
+                rejected.add(arguments)
+                if split not in least or size < least[split][0]:
+                    least[split] = size, arguments
             else:
-                fits.append((seconds, size, (*sizes, zero, recompute)))
-    return _result(step, fits, keep, rejected, True)
+                fits.append((seconds, size, arguments))
+    best = [step.estimate(_plan(arguments)) for _, _, arguments in heapq.nsmallest(keep, fits)]
+    return Search(best, rejected, len(fits), complete, _best_of_shapes(step, fits, least, rejected))
+
+
+def _best_of_shapes(
+    step: Step,
+    fits: list[Fit],
+    least: dict[tuple[int, int], tuple[float, Arguments]],
+    rejected: Rejected,
+) -> dict[tuple[int, int], Estimate | Rejection]:
+    shapes: dict[tuple[int, int], Estimate | Rejection] = {
+        split: rejected[place] for split, place in rejected.shapes().items()
+    }
+    for split, (_, arguments) in least.items():
+        found = step.estimate(_plan(arguments))
+        shapes[split] = Rejection(found.plan, misfit(step.machines, found))
+    fastest: dict[tuple[int, int], Fit] = {}
+    for fit in fits:
+        split = int(fit[2][1]), int(fit[2][2])
+        if split not in fastest or fit < fastest[split]:
+            fastest[split] = fit
+    for split, (_, _, arguments) in fastest.items():
+        shapes[split] = step.estimate(_plan(arguments))
+    return shapes
+
+
+def _plan(arguments: Arguments) -> Plan:
+    return Plan(*arguments)  # type: ignore[arg-type]
 
 
 def _shapes(
@@ -223,17 +279,6 @@ def _shapes(
                 rejected.add((data, tensor, pipeline, micro_batch, chunks), broken)
             else:
                 yield shape, micro_batch, chunks
-
-
-def _result(
-    step: Step,
-    fits: list[tuple[float, float, tuple[int | str, ...]]],
-    keep: int,
-    rejected: Rejected,
-    complete: bool,
-) -> Search:
-    best = [step.estimate(Plan(*plan)) for _, _, plan in heapq.nsmallest(keep, fits)]  # type: ignore[arg-type]
-    return Search(best, rejected, len(fits), complete)
 
 
 def _divisors(n: int) -> list[int]:

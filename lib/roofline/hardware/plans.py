@@ -1,4 +1,4 @@
-"""What a training step is spread over, how, and what comes of it: a cluster, a plan, an estimate."""
+"""What a training step is spread over, how, and what that costs: cluster, plan, estimate."""
 
 from __future__ import annotations
 

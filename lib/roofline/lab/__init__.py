@@ -13,6 +13,7 @@ from roofline.lab.experiments.checkpointing import checkpointing
 from roofline.lab.experiments.convnet import convnet
 from roofline.lab.experiments.device_choice import device_choice
 from roofline.lab.experiments.planner import planner
+from roofline.lab.experiments.planner import planner
 from roofline.lab.experiments.remembered import remembered
 from roofline.lab.experiments.training_memory import training_memory
 from roofline.lab.panel import Panel, show
@@ -33,6 +34,7 @@ __all__ = [
     "listing",
     "names",
     "open_alone",
+    "planner",
     "planner",
     "remembered",
     "show",
