@@ -31,7 +31,7 @@ import matplotlib.pyplot as plt
 import torch
 from tqdm.auto import tqdm
 
-from roofline import autograd, data, losses, models, nn, optim
+from roofline import autograd, data, lab, losses, models, nn, optim
 from roofline.autograd import Tensor, no_grad
 from roofline.device import device
 from roofline.grading import check, predict, progress, reconcile
@@ -637,6 +637,20 @@ for name, (deep, wide, heads, long) in published.items():
         f"{name:<24}{weights_of / 1e9:8.2f} B{2 * weights_of / 1e9:15.2f} GB"
         f"{whole / 1e9:12.2f} GB{lean / 1e9:13.2f} GB, {1 - lean / whole:.0%} less"
     )
+
+# %% [markdown] name="memory-parts"
+# Activations aren't all. Beside them lie weights, gradients and chapter 4's optimizer state. Commit to a number,
+# then find out what recomputing saves, and at which length the table takes over.
+
+# %% name="experiment-memory"
+lab.training_memory()
+
+# %% [markdown] name="checkpoints"
+# Any layer can be made again: keep only each segment's input and run the segment twice
+# ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)). What does that cost in time?
+
+# %% name="experiment-checkpoints"
+lab.checkpointing()
 
 # %% [markdown] exercise="transformer.blocked"
 # ### Exercise: never build the table
