@@ -10,6 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbgrader.preprocessors import CheckCellMetadata
 from roofline.course import files, master, sanitize
 from roofline.course.plan import names, plan, probes
 
@@ -46,6 +47,7 @@ def cleaned(given: Any) -> tuple[nbformat.NotebookNode, list[str]]:
     raw = given if isinstance(given, bytes) else json.dumps(given).encode()
     notebook, notes, problem = sanitize.clean(raw, MASTER)
     assert problem == "" and notebook is not None
+    CheckCellMetadata().preprocess(notebook, {})  # nbgrader's own test of its metadata
     return notebook, notes
 
 

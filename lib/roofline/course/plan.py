@@ -14,6 +14,7 @@ import ast
 import re
 import symtable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nbformat import NotebookNode
 
@@ -104,7 +105,7 @@ def _slice(cells: list[Cell], released: set[str]) -> list[Cell]:
             continue
         if not cell.source.strip():
             continue
-        bound, read = names(cell.source)
+        bound, read = (_released_names if cell.source in released else names)(cell.source)
         if cell.source not in released or EVERYTHING in bound or bound & wanted:
             # What it binds may be bound in part only, so an earlier cell may still be wanted.
             wanted |= read
@@ -170,6 +171,9 @@ def names(source: str) -> tuple[set[str], set[str]]:
     if stars:
         bound.add(EVERYTHING)
     return bound | changed, read | changed
+
+
+_released_names = lru_cache(maxsize=1024)(names)  # the same in every submission
 
 
 def _changes(tree: ast.Module) -> tuple[set[str], bool]:

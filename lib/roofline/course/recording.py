@@ -32,15 +32,12 @@ def record(
         before = _before(book, graded)
         new_submission = before is None or before["submission"] != graded.submission
         submission = _submission(book, graded, timestamp)
-        names = dict(
-            book.db.execute(
-                sql.select(book.api.SubmittedNotebook.id, book.api.Notebook.name)
-                .join(book.api.Notebook)
-                .where(book.api.SubmittedNotebook.assignment_id == submission.id)
-            )
-            .tuples()
-            .all()
-        )
+        rows = book.db.execute(
+            sql.select(book.api.SubmittedNotebook.id, book.api.Notebook.name)
+            .join(book.api.Notebook)
+            .where(book.api.SubmittedNotebook.assignment_id == submission.id)
+        ).all()
+        names = {row[0]: row[1] for row in rows}
         by_name = {notebook.notebook: notebook for notebook in notebooks}
         for identity, name in names.items():
             if name in by_name:
