@@ -215,7 +215,7 @@ class Module:
         """Forget the gradients of every parameter."""
         for parameter in self.parameters():
             if parameter.node is not None:
-                parameter.node.grad = None
+                parameter.node.grad = parameter.node.own = None
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Freeze (False) or unfreeze every parameter."""

@@ -25,6 +25,14 @@ ALIGNMENT = 32
 BLOCK = 65_536
 
 
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Give a group another learning rate: in place, where it is a tensor."""
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
 class FlatParameters:
     """Parameters of one group, dtype and device, end to end, with gradients and state likewise."""
 
@@ -108,8 +116,10 @@ class Optimizer:
         parameters: Tensors, or groups: dicts with "params" and settings of their own.
         defaults: settings of groups that have none of their own, ``lr`` among them.
 
-    ``groups`` holds the settings by group; a learning-rate schedule writes ``group["lr"]``. After a
-    step the gradients are views of a buffer that the next backward walk fills: clone what you keep.
+    ``groups`` holds the settings by group; a learning-rate schedule writes ``group["lr"]``, which
+    may be a tensor of one number: a step under ``torch.compile`` then is compiled once, and not a
+    second time when the rate first changes. After a step the gradients are views of a buffer that
+    the next backward walk fills: clone what you keep.
     """
 
     slots: tuple[str, ...] = ()  # names of the state kept for each parameter, torch's
@@ -149,13 +159,13 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate of the first group."""
-        return self.groups[0]["lr"]
+        return float(self.groups[0]["lr"])
 
     def zero_grad(self) -> None:
         """Forget the gradients. Call it between ``step`` and the next ``backward``."""
         for parameter in self.parameters:
             if parameter.node is not None:
-                parameter.node.grad = None
+                parameter.node.grad = parameter.node.own = None
 
     def step(self) -> None:
         """Update every parameter that has a gradient; the others keep value and state."""
@@ -164,7 +174,10 @@ class Optimizer:
             if torch.compiler.is_compiling():
                 # A number would be compiled in, and every other learning rate be compiled anew.
                 exact = torch.promote_types(flat.data.dtype, torch.float32)
-                group = {**group, "lr": flat.data.new_ones((), dtype=exact) * group["lr"]}
+                rate: float | torch.Tensor = flat.data.new_ones((), dtype=exact).mul_(group["lr"])
+            else:
+                rate = float(group["lr"])
+            group = {**group, "lr": rate}
             for span, step in flat.runs():
                 pieces = flat.data.device.type == "cpu" and not flat.group.get("fused")
                 size = BLOCK if pieces else max(span.stop, 1)
@@ -185,7 +198,11 @@ class Optimizer:
                     **{slot: views[index] for slot, views in slots.items()},
                 }
         groups = [
-            {**group, "params": [number[id(parameter)] for parameter in group["params"]]}
+            {
+                **group,
+                "lr": float(group["lr"]),
+                "params": [number[id(parameter)] for parameter in group["params"]],
+            }
             for group in self.groups
         ]
         return {"state": state, "param_groups": groups}
@@ -224,4 +241,6 @@ class Optimizer:
             flat.step.fill_(max(ages))
             flat.missed = [max(ages) - age for age in ages]
         for group, saved_group in zip(self.groups, saved["param_groups"], strict=True):
-            group.update({key: value for key, value in saved_group.items() if key != "params"})
+            kept = ("params", "lr")
+            group.update({key: value for key, value in saved_group.items() if key not in kept})
+            set_rate(group, float(saved_group["lr"]))

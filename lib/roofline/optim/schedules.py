@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .flat import Optimizer
+from .flat import Optimizer, set_rate
 
 Factor = Callable[[int], float]
 
@@ -72,7 +72,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer, factor: Factor):
         self.optimizer = optimizer
         self.factor = factor
-        self.rates = [group["lr"] for group in optimizer.groups]
+        self.rates = [float(group["lr"]) for group in optimizer.groups]
         self.steps = 0
         self._apply()
 
@@ -89,4 +89,4 @@ class Schedule:
 
     def _apply(self) -> None:
         for group, rate in zip(self.optimizer.groups, self.rates, strict=True):
-            group["lr"] = rate * self.factor(self.steps)
+            set_rate(group, rate * self.factor(self.steps))

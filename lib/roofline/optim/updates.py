@@ -39,7 +39,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         parameters: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | torch.Tensor = 1e-3,
         momentum: float = 0.0,
         *,
         weight_decay: float = 0.0,
@@ -96,7 +96,7 @@ class Adam(Optimizer):
     def __init__(
         self,
         parameters: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | torch.Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -155,7 +155,7 @@ class AdamW(Adam):
     def __init__(
         self,
         parameters: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | torch.Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
