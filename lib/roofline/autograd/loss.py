@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .blocks import row_blocks, wide
+from .blocks import wide
 from .elementwise import Result
 from .tape import op
 
@@ -64,22 +64,17 @@ def cross_entropy(
     labels = targets.reshape(-1, 1)
     counts = labels != ignore_index
     labels = labels * counts
-    powers, top = torch.empty_like(rows), rows.new_empty((rows.shape[0], 1))
-    sums = torch.empty_like(top)
-    for part in row_blocks(rows):
-        torch.amax(rows[part], 1, keepdim=True, out=top[part])
-        torch.sub(rows[part], top[part], out=powers[part]).exp_()
-        torch.sum(powers[part], 1, keepdim=True, out=sums[part])
-    log_sum = sums.log().add_(top)
+    log_p = torch.log_softmax(rows, 1)
+    losses = torch.where(counts, -log_p.gather(1, labels), 0)
     share = counts if weight is None else counts * weight[labels]
-    losses = (log_sum - rows.gather(1, labels)).mul_(share)
+    if weight is not None:
+        losses = losses * share
     total = share.sum() if reduction == "mean" else None
     spread = None
     if label_smoothing:
         each = label_smoothing / classes
         spread = rows.new_full((classes,), each) if weight is None else weight.to(rows.dtype) * each
-        smooth = (log_sum * spread.sum() - (rows @ spread).unsqueeze(1)) * counts
-        losses = losses * (1 - label_smoothing) + smooth
+        losses = losses * (1 - label_smoothing) - (log_p @ spread).unsqueeze(1) * counts
 
     def pullback(dy: torch.Tensor) -> tuple:
         dy = dy.reshape(-1, 1) if total is None else dy / total
@@ -88,8 +83,7 @@ def cross_entropy(
         if spread is not None:
             hit = hit * (1 - label_smoothing)
             every = hit + dy * counts * spread.sum()
-        # p = powers / sums; in place, since nobody else sees the powers.
-        grad = powers.mul_(every / sums).scatter_add_(1, labels, -hit)
+        grad = log_p.exp_().mul_(every).scatter_add_(1, labels, -hit)  # nobody else sees log p
         if spread is not None:
             grad.sub_(dy * counts * spread)
         if len(shape) != 1:

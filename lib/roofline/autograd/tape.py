@@ -230,32 +230,36 @@ def backward(output: Tensor, grad: torch.Tensor | None = None) -> None:
 
 
 def _walk(nodes: list[Node]) -> None:
-    """Empty the list from its end: pass each node's gradient on to its parents."""
+    """Empty the list from its end, so that each node is forgotten once it is done with."""
     while nodes:
-        node = nodes.pop()
-        pullback, grad = node.pullback, node.grad
-        if pullback is None:
-            if node.parents:
-                raise RuntimeError("this tape has been walked before: run the forward pass again")
+        _pass_on(nodes.pop())
+
+
+def _pass_on(node: Node) -> None:
+    """Hand the parents their gradients; this one's is gone when the call returns."""
+    pullback, grad = node.pullback, node.grad
+    if pullback is None:
+        if node.parents:
+            raise RuntimeError("this tape has been walked before: run the forward pass again")
+        return
+    if grad is None:
+        return
+    node.grad = node.own = node.pullback = None
+    gradients = pullback(grad)
+    if type(gradients) is not tuple or len(gradients) < len(node.parents):
+        _check(gradients, node)
+    for parent, gradient in zip(node.parents, gradients):  # noqa: B905 (time)
+        if parent is None or gradient is None:
             continue
-        if grad is None:
-            continue
-        node.grad = node.own = node.pullback = None
-        gradients = pullback(grad)
-        if type(gradients) is not tuple or len(gradients) < len(node.parents):
-            _check(gradients, node)
-        for parent, gradient in zip(node.parents, gradients):  # noqa: B905 (time)
-            if parent is None or gradient is None:
-                continue
-            sum_so_far = parent.grad
-            if isinstance(gradient, Deferred):
-                gradient.give(parent)
-            elif sum_so_far is None:
-                parent.grad = gradient
-            elif sum_so_far is parent.own:
-                sum_so_far.add_(gradient)
-            else:  # not in place: two slots may share one tensor
-                parent.grad = parent.own = sum_so_far + gradient
+        sum_so_far = parent.grad
+        if isinstance(gradient, Deferred):
+            gradient.give(parent)
+        elif sum_so_far is None:
+            parent.grad = gradient
+        elif sum_so_far is parent.own:
+            sum_so_far.add_(gradient)
+        else:  # not in place: two slots may share one tensor
+            parent.grad = parent.own = sum_so_far + gradient
 
 
 def _check(gradients: Any, node: Node) -> None:
