@@ -25,7 +25,7 @@ from roofline.hardware.count import count
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame
+from roofline.lab.frames import Scale, exponents, frame, legend
 
 KERNEL, POOL, CLASSES = 3, 2, 10
 COLOURS = {"grey": 1, "colour": 3}
@@ -180,7 +180,6 @@ def draw(result: Shares) -> Figure:
         )
         for bar in _BARS:
             _bars(axis, result, *bar)
-        lines = {}
         for what, left, title, marks in _LINES:
             axis = frame(
                 figure, (left, 0.265, left + 0.235, 0.9), _PIXELS, Scale.powers(title, marks)
@@ -188,15 +187,15 @@ def draw(result: Shares) -> Figure:
             axis.axvline(result.image, color=style.GREY, linewidth=1, linestyle=":")
             for where, look in _PARTS.items():
                 amounts = result.along[f"{what} {where}"]
-                (lines[where],) = axis.plot(result.images, exponents(amounts), **look)
+                axis.plot(result.images, exponents(amounts), **look)
                 here = result.part(what, where == "convolutions")
-                (point,) = axis.plot([result.image], exponents([here]), **style.MEASURED)
-        figure.legend(
-            [*lines.values(), point],
-            ["convolutions (modelled)", "dense layers (modelled)", "this network (measured)"],
-            loc="lower right",
-            ncols=3,
-        )
+                axis.plot([result.image], exponents([here]), **style.MEASURED)
+        entries = {
+            "convolutions (modelled)": _PARTS["convolutions"],
+            "dense layers (modelled)": _PARTS["dense"],
+            "this network (measured)": style.MEASURED,
+        }
+        legend(figure, entries, (0.2, 0.47, 0.74), 0.05)
     return figure
 
 

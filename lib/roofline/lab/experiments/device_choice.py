@@ -21,7 +21,7 @@ from roofline.hardware.planner import Cluster
 from roofline.lab import style
 from roofline.lab.controls import Choices, ControlError, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame
+from roofline.lab.frames import Scale, exponents, frame, legend
 
 _LLAMA: dict[str, Any] = {
     "gated": True, "tied": False, "positions": "rotary", "bias": False, "norm": "rms"
@@ -203,10 +203,8 @@ def draw(result: Ranking) -> Figure:
             Scale.powers("USD for the job", _DOLLARS, 0.03),
             Scale(f"{len(result.ranked)} can{more}", SHOWN - 0.4, -0.6, rows),
         )
-        mark = _prices(axis, best)
-        (limit,) = axis.plot(
-            [math.log10(result.budget_usd)] * 2, [SHOWN - 0.4, -0.6], ":", color=style.VERMILION
-        )
+        _prices(axis, best)
+        axis.axvline(math.log10(result.budget_usd), **_BUDGET)
         axis = frame(
             figure,
             (0.505, 0.225, 0.63, 0.9),
@@ -218,16 +216,15 @@ def draw(result: Ranking) -> Figure:
         axis.set(xticks=(), yticks=(), xlabel="by the first limit that each breaks")
         axis.set_title(f"{len(result.rejected)} rejected")
         axis.text(0, 0.99, _rejections(result), va="top", fontsize=8.5, linespacing=1.3)
-        figure.legend(
-            [mark, limit],
-            [f"middle and range, modelled from the catalogue of {recorded()}", "budget"],
-            loc="lower left",
-            ncols=2,
-        )
+        entries = {
+            f"middle of the price's range, modelled from the catalogue of {recorded()}": _MIDDLE,
+            "budget": _BUDGET,
+        }
+        legend(figure, entries, (0.02, 0.65), 0.05)
     return figure
 
 
-def _prices(axis: Any, best: tuple[Candidate, ...]) -> Any:
+def _prices(axis: Any, best: tuple[Candidate, ...]) -> None:
     """A bar from the lowest to the highest price of each, a mark at the middle, and how long."""
     middles = []
     for place, each in enumerate(best):
@@ -241,10 +238,11 @@ def _prices(axis: Any, best: tuple[Candidate, ...]) -> Any:
         axis.text(end, place, _time(each), va="center", ha=side, fontsize=8.5)
     if not best:
         axis.text(3, SHOWN / 2, "none within these limits", ha="center")
-    (mark,) = axis.plot(middles, range(len(best)), "D", color=style.BLUE, markersize=5)
-    return mark
+    axis.plot(middles, range(len(best)), **_MIDDLE)
 
 
+_MIDDLE: dict[str, Any] = {"color": style.BLUE, "linestyle": "none", "marker": "D", "markersize": 5}
+_BUDGET: dict[str, Any] = {"color": style.VERMILION, "linestyle": ":", "linewidth": 2}
 _DOLLARS = {10.0**k: style.amount(10**k) if k % 2 == 0 else "" for k in range(-1, 8)}
 """The marks of the axis of prices."""
 

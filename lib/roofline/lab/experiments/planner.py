@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from roofline.hardware.catalogue import find, recorded
 from roofline.hardware.cost import Transformer, flops
@@ -33,7 +31,7 @@ from roofline.hardware.planner import (
 from roofline.lab import style
 from roofline.lab.controls import Choices, ControlError, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, frame
+from roofline.lab.frames import Scale, frame, legend
 
 NETWORKS = {
     "GPT 1.7B": Transformer(24, 2304, 24, 51200, 2048),
@@ -127,35 +125,18 @@ def draw(result: Planned) -> Figure:
         shades = axis.imshow(
             _shares(result), "cividis", vmin=0, vmax=80, origin="lower", aspect="auto", zorder=0.5
         )
-        handles, words = [], []
+        entries: dict[str, Any] = {"your plan": {**_OWN, "markersize": 9}}
         for kind, places in _broken(result).items():
-            (mark,) = axis.plot(*zip(*places, strict=True), **_MARKS.get(kind, _OTHER))
-            handles.append(mark)
-            words.append(f"broken: {kind} (modelled)")
-        (ring,) = axis.plot(
-            [math.log2(result.plan.tensor)],
-            [math.log2(result.plan.pipeline)],
-            **{**_MARK, "marker": "o", "markersize": 15, "markeredgewidth": 2.2},
-        )
-        ring.set_markeredgecolor(style.VERMILION)
+            look = _MARKS.get(kind, _OTHER)
+            axis.plot(*zip(*places, strict=True), **look)
+            entries[f"broken: {kind}"] = look
+        own = result.plan
+        axis.plot([math.log2(own.tensor)], [math.log2(own.pipeline)], **_OWN)
         _shade_scale(figure, shades)
-        bars = _bars(figure, result)
-        figure.legend(
-            [ring, *handles],
-            ["your plan", *words],
-            loc="lower left",
-            ncols=2,
-            handletextpad=0.2,
-            columnspacing=1.0,
-        )
-        figure.legend(
-            list(bars.values()),
-            list(bars),
-            loc="lower right",
-            ncols=3,
-            columnspacing=1.0,
-            handlelength=1.2,
-        )
+        _bars(figure, result)
+        legend(figure, entries, (0.03, 0.175, 0.335), 0.125)
+        parts = {part: {"hatch": "", "facecolor": colour} for part, (_, colour) in _PARTS.items()}
+        legend(figure, parts, (0.555, 0.72, 0.885), 0.125)
     return figure
 
 
@@ -164,11 +145,12 @@ _TENSOR = Scale(
     {float(k): f"{n}" for k, n in enumerate(TENSORS)},
 )  # fmt: skip
 _PIPELINE = Scale(
-    "Pipeline stages, what fits", -0.5, len(PIPELINES) - 0.5,
+    "Pipeline stages (modelled)", -0.5, len(PIPELINES) - 0.5,
     {float(k): f"{n}" for k, n in enumerate(PIPELINES)},
 )  # fmt: skip
 
 _MARK: dict[str, Any] = {"linestyle": "none", "color": style.BLACK, "fillstyle": "none"}
+_OWN = {**_MARK, "marker": "o", "markersize": 15, "markeredgewidth": 2.2, "color": style.VERMILION}
 _MARKS: dict[str, dict[str, Any]] = {
     "memory": {**_MARK, "marker": "x", "markersize": 6},
     "heads": {**_MARK, "marker": "|", "markersize": 8},
@@ -225,7 +207,7 @@ def _shade_scale(figure: Figure, shades: Any) -> None:
         axis.text(1.4, share, words, va="center", fontsize=8)
 
 
-def _bars(figure: Figure, result: Planned) -> Mapping[str, Any]:
+def _bars(figure: Figure, result: Planned) -> None:
     """Step times of the best splits and of the learner's plan, part by part."""
     rows = [(_name(each.plan), each) for each in result.splits]
     names = {float(place): name for place, (name, _) in enumerate(rows)}
@@ -242,19 +224,16 @@ def _bars(figure: Figure, result: Planned) -> Mapping[str, Any]:
     )
     places = [float(place) for place in range(len(rows))] + ([float(SHOWN)] if result.own else [])
     left = [0.0] * len(shown)
-    handles = {}
-    for part, (held, colour) in _PARTS.items():
+    for held, colour in _PARTS.values():
         sizes = [sum(each.seconds[name] for name in held) for each in shown]
         ends = [a + b for a, b in zip(left, sizes, strict=True)]
         axis.hlines(places, left, ends, colour, linewidth=17)
-        handles[part] = Patch(color=colour)
         left = ends
     if result.broken:
         said = result.broken if len(result.broken) < 50 else result.broken.split(",")[0]
         axis.text(0.01 * right, SHOWN + 0.5, said, va="center", fontsize=7.5)
     if not rows:
         axis.text(0.5 * right, 1.5, "no plan fits", ha="center")
-    return handles
 
 
 def _round_marks(longest: float) -> list[float]:
