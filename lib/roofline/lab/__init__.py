@@ -9,12 +9,13 @@ from roofline.lab import style
 from roofline.lab.alone import listing, open_alone
 from roofline.lab.controls import Choices, ControlError, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, find, names
+from roofline.lab.experiments.batching import batching
 from roofline.lab.experiments.checkpointing import checkpointing
 from roofline.lab.experiments.convnet import convnet
 from roofline.lab.experiments.device_choice import device_choice
 from roofline.lab.experiments.planner import planner
-from roofline.lab.experiments.planner import planner
 from roofline.lab.experiments.remembered import remembered
+from roofline.lab.experiments.roofline import roofline
 from roofline.lab.experiments.training_memory import training_memory
 from roofline.lab.panel import Panel, show
 
@@ -25,6 +26,7 @@ __all__ = [
     "Panel",
     "Question",
     "Range",
+    "batching",
     "bounded",
     "checkpointing",
     "controls",
@@ -35,8 +37,8 @@ __all__ = [
     "names",
     "open_alone",
     "planner",
-    "planner",
     "remembered",
+    "roofline",
     "show",
     "style",
     "training_memory",

@@ -12,6 +12,7 @@ import sys
 from roofline import lab
 from roofline.hardware import trace
 from roofline.hardware.recordings import read_trace, trace_path
+from roofline.lab import here
 from roofline.lab.measuring import LIVE, finish
 
 
@@ -35,6 +36,8 @@ def record(name: str) -> str:
 def main(chosen: list[str]) -> None:
     os.environ["ROOFLINE_MEASURE"] = "record"
     assert trace.mode() == "record"
+    for _ in here.measured(LIVE):  # several experiments begin with the machine
+        pass
     for name in chosen or lab.names():
         print(record(name), flush=True)
 
