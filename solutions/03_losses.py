@@ -203,7 +203,7 @@ for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
 # With $m = \max_j z_j$, $\log\sum_j e^{z_j} = m + \log\sum_j e^{z_j - m}$. Every exponent is now at
 # most 0. Two corners need care. A logit of $-\infty$ is how masks say "impossible", and must count
 # as nothing. A row in which everything is impossible has a log-sum-exp of $-\infty$, not NaN. PyTorch has
-# `logsumexp`, `logaddexp` and `logcumsumexp`: do without them here.
+# `logsumexp`, `logaddexp`, `logcumsumexp` and `log_softmax`: do without them here.
 #
 # <details><summary>nan for a row of −inf</summary>
 # $-\infty - (-\infty)$ is NaN. Subtract something finite in that case.
