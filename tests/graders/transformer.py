@@ -111,6 +111,14 @@ def ready_made_below_torch(q, k, v, allowed=None):
 
 
 @right("transformer.attention")
+def scales_the_keys_first(q, k, v, allowed=None):
+    scores = torch.einsum("...td,...sd->...ts", q, k * k.shape[-1] ** -0.5)
+    if allowed is not None:
+        scores = scores + torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(q.dtype).min)
+    return scores.double().softmax(-1).to(q.dtype) @ v
+
+
+@right("transformer.attention")
 def with_einsum_and_a_large_number(q, k, v, allowed=None):
     scores = torch.einsum("...td,...sd->...ts", q, k) / q.shape[-1] ** 0.5
     if allowed is not None:

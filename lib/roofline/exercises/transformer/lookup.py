@@ -26,13 +26,15 @@ class Attention(Exercise):
         allowed = torch.rand(5, 7, generator=random) < 0.5
         allowed[:, 2] = True  # every query sees a key
         allowed[1] = torch.arange(7) < 3  # and one surely misses some
-        steep = [30 * one[0], 30 * one[1], one[2]]
-        return one, many, allowed, [steep, *(self.hidden(one, c) for c in (4e6, -4e6))]
+        # Whole numbers: sums near a million are exact then, in whatever order they are added.
+        whole = [one[0].round(), one[1].round(), one[2]]
+        steep = [20 * whole[0], 20 * whole[1], one[2]]
+        return one, many, allowed, [steep, *(self.hidden(whole, c) for c in (4e6, -4e6))]
 
     @staticmethod
-    def hidden(one: list[torch.Tensor], extreme: float) -> list[torch.Tensor]:
+    def hidden(whole: list[torch.Tensor], extreme: float) -> list[torch.Tensor]:
         """Of the last key's scores and all others the larger ones by 1e6; the last is hidden."""
-        q, k, v = (t.clone() for t in one)
+        q, k, v = (t.clone() for t in whole)
         q[:, 0], k[:, 0] = 1.0, min(extreme, 0.0)
         k[-1, 0] = max(extreme, 0.0)
         return [q, k, v, torch.arange(len(k)).expand(len(q), -1) < len(k) - 1]
