@@ -28,6 +28,7 @@ from needs import need
 
 TABLE = ROOT / "build" / "hostile.json"
 CANARY = "canary-4c1d9b"
+STEPS: list[tuple[str, float]] = []
 LIMITS = "cell_seconds = 3\nwall_seconds = 12\nmemory_bytes = 800_000_000\nprocesses = 32\n"
 
 # What collecting refuses, put where the grader looks, as an instructor's rsync would.
@@ -62,6 +63,7 @@ def command(world: World, *arguments: str) -> str:
     own = {"HOME": str(home), "OMP_NUM_THREADS": "1", "ROOFLINE_CANARY": CANARY}
     own["PYTHONPATH"] = str(ROOT / "lib")
     where = [] if arguments[0] == "init" else ["--course", str(world.course)]
+    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "roofline.cli", "class", *arguments, *where],
         env=os.environ | own,
@@ -71,6 +73,7 @@ def command(world: World, *arguments: str) -> str:
         timeout=600,
     )
     assert done.returncode in (0, 1), f"{arguments}: {done.returncode} {done.stderr[-3000:]}"
+    STEPS.append((" ".join(arguments[:2]), round(time.monotonic() - started, 1)))
     return done.stdout
 
 
@@ -143,9 +146,14 @@ def _graded(world: World, listener: Listener) -> Outcome:
     said = json.loads(command(world, "grade", CHAPTER, "--workers", "2", "--json"))
     seconds = time.monotonic() - started
     after = snapshot(*watched)
-    command(world, "feedback", CHAPTER, "--json")
+    # Pages of those who went looking, and of whom they looked for; all would take a minute.
+    looked = [name for name, one in SUITE.items() if one.make.__module__.endswith("reading")]
+    pages = [f"--student={name}" for name in [*looked, "links_out", "treasure"]]
+    command(world, "feedback", CHAPTER, *pages, "--json")
     rows = {
-        row["student"].rsplit("-", 1)[0] if row["score"] is None else row["student"]: row
+        re.sub(r"(_\d+)?-[0-9a-f]{6}$", "", row["student"])
+        if row["score"] is None
+        else row["student"]: row
         for row in said
     }
     return Outcome(world, listener, rows, collected, expected, before, after, seconds)
@@ -176,7 +184,8 @@ def test_the_table(outcome: Outcome) -> None:
         if not entry["fair"]:
             wrong.append(f"{name}: {got}, expected {scores}, /{word}/ in {entry['reason'][:200]!r}")
     TABLE.parent.mkdir(exist_ok=True)
-    report = {"seconds": round(outcome.seconds, 1), "submissions": len(table), "table": table}
+    report = {"seconds": round(outcome.seconds, 1), "submissions": len(table), "steps": STEPS}
+    report["table"] = table
     TABLE.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     assert len(table) >= 40
     assert not wrong, "\n".join(wrong)

@@ -58,7 +58,14 @@ def canvas(world: World) -> list[Archived]:
         )
 
     return [
-        one("zoë_ångström", 101, full, ALL, about="Accents in the id and in the file's name."),
+        one(
+            "zoë_ångström",
+            101,
+            full,
+            ALL,
+            name="ångströmzoë",
+            about="Accents in the id and in the file's name.",
+        ),
         one("学生一", 102, full, ALL, about="A name in Chinese."),
         one("twice", 103, none, ALL, about="Two uploads: the later one counts."),
         one(

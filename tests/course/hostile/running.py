@@ -95,8 +95,7 @@ def loops_and_swallows(world: World) -> Any:
 @hostile(ALL - 4, word="second|time")
 def loops_in_an_answer(world: World) -> Any:
     """An answer that never returns."""
-    code = "def account(widths, batch, bytes_per_number=4):\n    while True:\n        pass"
-    return answered(solved(), "account", code)
+    return answered(solved(), "silu", "def silu(x):\n    while True:\n        pass")
 
 
 @hostile(ALL - 4, ALL - 8, word=DOWN)
