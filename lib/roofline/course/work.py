@@ -64,7 +64,7 @@ class Ran:
 
     ``status``: ``done`` (it ran to its end, well or badly), ``timeout``, ``killed`` (it or the
     system ended its process), ``memory``, ``output`` (it wrote or sent too much), ``failed`` (the
-    sandbox failed, which is not its doing). ``reason`` is one line, empty if there is nothing to say.
+    sandbox failed, which is not its doing). ``reason`` is one line, or empty.
 
     ``outputs``: cell index -> outputs in nbformat's shape. ``cells``: cell index -> ``ok``,
     ``error``, ``timeout``, ``killed``, ``output-capped`` or ``not-run``. A check cell is ``ok`` if

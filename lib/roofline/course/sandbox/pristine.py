@@ -155,12 +155,12 @@ class Hooks:
         for kind, before in self.classes:
             restore_class(kind, before, True)
         for name in set(vars(shell)) - self.own:  # a method laid over the class's
-            if callable(vars(shell)[name]) and hasattr(type(shell), name):
+            if callable(getattr(type(shell), name, None)):
                 del vars(shell)[name]
         for name, part in self.parts.items():
             setattr(shell, name, part)
-            for method, value in list(vars(part).items()):
-                if callable(value) and callable(getattr(type(part), method, None)):
+            for method in list(vars(part)):
+                if callable(getattr(type(part), method, None)):
                     del vars(part)[method]
         for name, calls in self.calls.items():
             self.parts["events"].callbacks[name] = list(calls)

@@ -5,6 +5,7 @@ Everything here shares the process with the submission. What it sends is the sub
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -16,11 +17,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
-import numpy.random
 import torch
 
+from roofline.course.sandbox.frames import Forged, checked_output
 from roofline.course.sandbox.pristine import Hooks, Pristine
-from roofline.course.sandbox.shell import Shell, make_shell, outputs_of_a_cell
+from roofline.course.sandbox.shell import Collector, Shell, make_shell, outputs_of_a_cell
 from roofline.grading.checking import probed
 from roofline.grading.registry import Exercise, chapters, exercises
 
@@ -41,7 +42,8 @@ class Runner:
             with suppress(Exception):
                 self.exercises.update({e.id: e for e in exercises(chapter)})
         self.shell: Shell = make_shell()
-        _imports()
+        for module in _IMPORTS:
+            importlib.import_module(module)
         for source in ("1", "1/0", "def f(:"):  # their first time takes long
             with outputs_of_a_cell(self.shell.collector, {}):
                 self.shell.run_cell(source)
@@ -54,6 +56,7 @@ class Runner:
         collector = self.shell.collector
         collector.room = work["limits"]["output_bytes"]
         own = os.getpid()
+        room = work["limits"]["message_bytes"]
         namespace = self.shell.user_module.__dict__
         stopped = False
         _seed(0)
@@ -71,17 +74,18 @@ class Runner:
                     if cell["exercise"] is None:
                         status = self._cell(cell["source"], work["limits"]["cell_seconds"])
                     else:
-                        message = self._check(cell, namespace)
+                        message = self._check(cell, namespace, room)
                         status = "ok"
             if os.getpid() != own:  # it forked, and this is the child
                 os._exit(0)
             if status == "error" and cell["exercise"] is None:
                 stopped = work["stop_on_error"]
             if message:
+                room -= len(message)
                 send({"message": cell["exercise"], "bytes": len(message)}, message)
             if collector.capped and status == "ok":
                 status = "output-capped"
-            send({"cell": cell["index"], "status": status, "outputs": collector.taken()})
+            send({"cell": cell["index"], "status": status, "outputs": sendable(collector)})
         send({"end": True})
 
     def _cell(self, source: str, seconds: float) -> str:
@@ -91,7 +95,7 @@ class Runner:
             return "timeout"
         return "ok" if result.success else "error"
 
-    def _check(self, cell: dict[str, Any], namespace: dict[str, Any]) -> bytes:
+    def _check(self, cell: dict[str, Any], namespace: dict[str, Any], room: int) -> bytes:
         name, exercise = cell["exercise"], self.exercises.get(cell["exercise"])
         if exercise is None:
             raise self._shown(LookupError(f"no exercise {name!r} could be loaded"))
@@ -99,6 +103,8 @@ class Runner:
             raise self._shown(NameError(f"name {cell['answer']!r} is not defined"))
         _seed(cell["seed"])
         message, _ = probed(exercise, namespace[cell["answer"]], cell["seed"])
+        if len(message) > room:
+            raise self._shown(ValueError(f"what it returned has {len(message):,} bytes: too many"))
         return message
 
     def _shown(self, error: Exception) -> Exception:
@@ -106,20 +112,14 @@ class Runner:
         return error
 
 
-def _imports() -> None:
-    """What notebooks import, so that no submission waits for it."""
-    import matplotlib.pyplot  # noqa: F401
-    import tqdm.auto  # noqa: F401
-
-    import roofline.data
-    import roofline.hardware.count
-    import roofline.hardware.trace
-    import roofline.lab
-    import roofline.losses
-    import roofline.models
-    import roofline.nn
-    import roofline.optim
-    import roofline.train  # noqa: F401
+# What notebooks and tests import, so that no submission waits for it, and patches can be undone.
+_IMPORTS = (
+    *("collections", "dataclasses", "functools", "itertools", "math", "statistics", "unittest"),
+    *("matplotlib.pyplot", "numpy.linalg", "numpy.random", "numpy.testing", "torch.testing"),
+    *("tqdm.auto", "roofline.data", "roofline.hardware.count", "roofline.hardware.trace"),
+    *("roofline.lab", "roofline.losses", "roofline.models", "roofline.nn", "roofline.optim"),
+    "roofline.train",
+)
 
 
 def _seed(seed: int) -> None:
@@ -133,16 +133,24 @@ def _sender(descriptor: int) -> Callable[..., None]:
     write, dumps = os.write, json.dumps
 
     def send(frame: dict[str, Any], after: bytes = b"") -> None:
-        try:
-            line = dumps(frame, allow_nan=False, default=_strange)
-        except (ValueError, TypeError, RecursionError):  # something displayed that is no JSON
-            line = dumps({**frame, "outputs": []})
-        for data in (line.encode() + b"\n", after):
+        for data in (dumps(frame).encode() + b"\n", after):
             view = memoryview(data)
             while view:
                 view = view[write(descriptor, view) :]
 
     return send
+
+
+def sendable(collector: Collector) -> list[dict[str, Any]]:
+    """The outputs of a cell that are of the shape that a notebook can hold; the others go."""
+    kept = []
+    for output in collector.taken():
+        try:
+            plain = json.loads(json.dumps(output, allow_nan=False, default=_strange))
+            kept.append(checked_output(plain))
+        except (ValueError, TypeError, RecursionError, Forged):
+            collector.capped = True
+    return kept
 
 
 def _strange(value: Any) -> str:

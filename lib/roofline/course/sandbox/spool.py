@@ -54,6 +54,7 @@ def _write(work: Work, file: IO[bytes]) -> tuple[int, list[str]]:
     limits = {
         "cell_seconds": work.limits.cell_seconds,
         "output_bytes": work.limits.output_bytes,
+        "message_bytes": work.limits.message_bytes,
         "cpu_seconds": work.limits.cpu_seconds,
         "memory_bytes": work.limits.memory_bytes,
         "processes": work.limits.processes,

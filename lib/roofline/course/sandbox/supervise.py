@@ -73,7 +73,7 @@ def supervise(
     sandbox = None
     report: dict[str, Any] = {"status": "failed", "reason": "", "cpu": 0.0}
     try:
-        limits = json.loads(_line(control))
+        limits = json.loads(line_from(control))
         sandbox = make(folders, limits["file_bytes"], limits["files"])
         pipe, child = _inside(sandbox, student)
         for descriptor in close:
@@ -93,7 +93,7 @@ def supervise(
         control.sendall(json.dumps(report).encode() + b"\n")
 
 
-def _line(control: socket.socket) -> bytes:
+def line_from(control: socket.socket) -> bytes:
     """The first line on a socket."""
     data = b""
     while not data.endswith(b"\n"):

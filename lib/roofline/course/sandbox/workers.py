@@ -169,9 +169,9 @@ class _Zygote:
         # For what libraries write while they are imported; gone before a submission comes.
         with tempfile.TemporaryDirectory(prefix="roofline-", ignore_cleanup_errors=True) as home:
             with theirs, tempfile.TemporaryFile() as errors:
-                code = "from roofline.course.sandbox.zygote import main; main({}, {!r}, {!r})"
+                code = f"from roofline.course.sandbox.zygote import main; main({theirs.fileno()})"
                 self.process = subprocess.Popen(
-                    python(code.format(theirs.fileno(), user, overlay)),
+                    python(code),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -181,6 +181,10 @@ class _Zygote:
                     start_new_session=True,
                 )
                 theirs.close()
+                # Not on its command line, which submissions can read.
+                first = {"user": user, "overlay": overlay}
+                with suppress(OSError):
+                    self.door.sendall(json.dumps(first).encode() + b"\n")
                 word = self._first_word()
                 if not word.get("ready"):
                     self.close()

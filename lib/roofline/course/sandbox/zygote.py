@@ -43,22 +43,23 @@ ENVIRONMENT = {
 }
 
 
-def main(descriptor: int, user: str, overlay: str) -> None:
+def main(descriptor: int) -> None:
     """Serve requests on a socket until it is closed.
 
-    ``user`` is who to be if started as root; ``overlay`` has the folders of private exercises,
-    which are imported here and not to be seen in a sandbox.
+    The first line on it names the ``user`` to be if started as root, and the ``overlay``: the
+    folders of private exercises, which are imported here and not to be seen in a sandbox.
     """
     door = socket.socket(fileno=descriptor)
-    if overlay:
-        os.environ["ROOFLINE_EXERCISES"] = overlay
     kernel.die_with_parent(signal.SIGTERM)
     try:
+        settings = json.loads(supervise.line_from(door))
+        if settings["overlay"]:
+            os.environ["ROOFLINE_EXERCISES"] = settings["overlay"]
         from roofline.course.sandbox.runner import Runner
 
         runner = Runner()
         os.environ.pop("ROOFLINE_EXERCISES", None)
-        folders = settle(user)
+        folders = settle(settings["user"])
         if len(os.listdir("/proc/self/task")) > 1:
             raise supervise.Failed("an imported library has started threads, which can't be forked")
         supervise.make(folders, 1 << 20).end()
@@ -180,12 +181,7 @@ def _student(source: int, target: int, held: int, run: Callable[..., None]) -> N
         )
         os.write(target, json.dumps({"failed": reason[:300]}).encode() + b"\n")
         os._exit(1)
-    try:
-        run(work, target, files)
-    except BaseException:
-        import traceback
-
-        os.write(target, json.dumps({"failed": traceback.format_exc()[-300:]}).encode() + b"\n")
+    run(work, target, files)
     os._exit(0)
 
 
@@ -218,4 +214,6 @@ def limit(limits: dict[str, Any], held: int) -> None:
     ):
         hard = resource.getrlimit(what)[1]
         most = int(most) if hard == resource.RLIM_INFINITY else min(int(most), hard)
-        resource.setrlimit(what, (most, most))
+        # A second between the signal that says why and the one that can't be caught.
+        last = most + 1 if what == resource.RLIMIT_CPU and most != hard else most
+        resource.setrlimit(what, (most, last))
