@@ -31,6 +31,7 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
+from roofline import lab
 from roofline.device import device
 from roofline.grading import check, predict, progress, reconcile
 from roofline.hardware.catalogue import find, recorded
@@ -215,6 +216,12 @@ print(f"ridge of this machine in float32: {ridge:.1f} FLOPs per byte ({machine.l
 # it waits for something that the roofline doesn't know, such as the start of an operation, or a function
 # like $\exp$ that costs more than one FLOP.
 #
+# Put other operations of the course on it, with a GPU's roofline beside yours. Commit to a number first.
+
+# %% name="experiment-roofline"
+lab.roofline()
+
+# %% [markdown] name="batches"
 # ## Why everything comes in batches
 #
 # A linear layer with a weight matrix of $(\text{out}, \text{in})$ reads the whole matrix, whether it
@@ -222,40 +229,11 @@ print(f"ridge of this machine in float32: {ridge:.1f} FLOPs per byte ({machine.l
 # ridge there is. With a batch of $b$ rows the same bytes serve $b$ times the FLOPs, until the ridge is
 # reached. Up to there, more rows are nearly free.
 #
-# A layer of 2048 × 2048. How many times more rows in a second does a batch of 64 get through than a batch
-# of 1, on your machine?
+# How far is that on your machine? Write down your number, then let it measure. Afterwards choose a card of the
+# catalogue, and a narrower layer.
 
-# %% name="predict-batch"
-predict("machine.batch", None, "rows per second at batch 64 / at batch 1")  # None -> your number
-
-# %% name="measure-batch"
-weight = torch.rand(2048, 2048, device=where)
-batches = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-inputs = {b: torch.rand(b, 2048, device=where) for b in batches}
-clock = measure_in_turn(
-    {f"machine.batch={b}": (lambda x=x: x @ weight.T) for b, x in inputs.items()},
-    device=where,
-    seconds=0.2,
-)
-seconds = [clock[f"machine.batch={b}"].median for b in batches]
-model = [max(2 * b * 2048**2 / peak, 4 * (2048**2 + 2 * b * 2048) / bandwidth) for b in batches]
-figure, (left_axis, right_axis) = plt.subplots(1, 2, figsize=(8.4, 3.2))
-left_axis.loglog(batches, [1e3 * s for s in seconds], "o", color=style.BLACK, label="measured")
-left_axis.loglog(batches, [1e3 * s for s in model], "-", color=style.BLUE, label="modelled")
-left_axis.set(xlabel="batch", ylabel="time of the layer, ms")
-left_axis.legend()
-right_axis.loglog(
-    batches, [b / s for b, s in zip(batches, seconds, strict=True)], "o", color=style.BLACK
-)
-right_axis.loglog(
-    batches, [b / s for b, s in zip(batches, model, strict=True)], "-", color=style.BLUE
-)
-right_axis.set(xlabel="batch", ylabel="rows per second")
-plt.tight_layout()
-plt.show()
-gain = (64 / seconds[batches.index(64)]) / (1 / seconds[0])
-reconcile("machine.batch", gain, "times the rows per second", how="measured")
-print(clock["machine.batch=1"].label)
+# %% name="experiment-batching"
+lab.batching()
 
 # %% [markdown] name="batch-after"
 # Latency is the left picture, throughput the right one. Where the time hardly grows, a larger batch costs
@@ -486,6 +464,9 @@ print(f"both count {ours.flops:,} FLOPs")
 # times a vector. On many machines one thread alone can't draw all the bandwidth; then the second machine
 # has more of both, and the vector gains too.
 
+# %% name="predict-threads"
+predict("machine.threads", None, "times as fast: matrix × vector")  # None -> your number
+
 # %% name="measure-claim"
 threads = {"one": 1, "all": max(2, torch.get_num_threads())}
 matrix, vector = torch.rand(4096, 4096), torch.rand(4096)
@@ -500,6 +481,7 @@ for what, function in (("product", lambda: square @ square), ("vector", lambda: 
     print(
         f"{what:<8} all threads against one: {gains[what]:.2f} times as fast ({times['all'].label})"
     )
+reconcile("machine.threads", gains["vector"], "times as fast", how="measured")
 if gains["vector"] < 0.8 * gains["product"]:
     print("here more arithmetic helped the product and not, or less, what waits for memory")
 else:
