@@ -22,7 +22,7 @@ from roofline.lab import predictions, trials
 from roofline.lab.controls import ControlError
 from roofline.lab.experiment import WIDGET_VIEW, Experiment
 from roofline.lab.measuring import LIVE, Follower, Step
-from roofline.lab.widgets import Picture, control_widget
+from roofline.lab.widgets import WIDER, Picture, control_widget
 
 _shown = itertools.count(1)
 
@@ -218,6 +218,7 @@ class Panel:
             ipywidgets.HBox((keep, self.file, save), layout=row),
             self.notice,
             self.table,
+            ipywidgets.HTML(WIDER),
         )
 
     def _switched(self) -> None:

@@ -10,6 +10,9 @@ import traitlets
 from roofline.lab.controls import Choices, Control
 
 FEW = 6
+NAMED = "roofline-lab-named"
+WIDER = f"<style>.{NAMED} .widget-readout {{ min-width: 9em; text-align: left }}</style>"
+"""Room for the name that a slider stands at, which ipywidgets would cut off."""
 
 
 def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
@@ -20,8 +23,8 @@ def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
     """
     look = {
         "description": control.label,
-        "style": {"description_width": "5.5em"},
-        "layout": ipywidgets.Layout(width="20em"),
+        "style": {"description_width": "6.5em"},
+        "layout": ipywidgets.Layout(width="21em"),
     }
     if isinstance(control.kind, Choices):
         options = [(choice, choice) for choice in control.kind.options]
@@ -29,9 +32,12 @@ def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
             look["style"] |= {"button_width": "auto"}
             look["layout"] = ipywidgets.Layout(width="auto", margin="2px 24px 2px 2px")
             return ipywidgets.ToggleButtons(options=options, value=value, **look)
-    else:
-        stops = [control.check(stop) for stop in control.kind.stops(value)]
-        options = [(f"{stop:,}", stop) for stop in stops]
+        look["layout"] = ipywidgets.Layout(width="28em")
+        named = ipywidgets.SelectionSlider(options=options, value=value, **look)
+        named.add_class(NAMED)
+        return named
+    stops = [control.check(stop) for stop in control.kind.stops(value)]
+    options = [(f"{stop:,}", stop) for stop in stops]
     return ipywidgets.SelectionSlider(options=options, value=value, **look)
 
 

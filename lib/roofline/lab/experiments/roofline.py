@@ -175,8 +175,8 @@ def draw(result: Placed) -> Figure:
             f"{device.name} in {device.training_dtype} (modelled, as printed)": _OTHER,
             "from its fastest cache (modelled)": _CACHE,
             "the rest of the catalogue (modelled, as printed)": _ALL,
-            f"{result.operation}, at most there (modelled)": {**_PLACE, "color": style.BLUE},
-            f"{result.operation}, on {_which(here)} ({timed})": _REACHED,
+            f"{result.operation}, at most (modelled)": {**_PLACE, "color": style.BLUE},
+            f"{result.operation} ({timed})": _REACHED,
         }
         legend(figure, entries, (0.06, 0.57), 0.14)
     return figure

@@ -1,0 +1,74 @@
+"""Every experiment in a real browser: answered, moved and stopped from the keyboard, and seen.
+
+Screenshots of each are left in ``build/screenshots``, light and dark.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbformat
+from browser.laboratory import SCREENSHOTS, Server, Watched
+from browser.notebook import Notebook, open_notebook
+from browser.steps import LAB
+from roofline import lab
+
+
+def all_of_them() -> str:
+    """A notebook with a cell for each experiment."""
+    cells = [nbformat.v4.new_code_cell("from roofline import lab")]
+    cells += [nbformat.v4.new_code_cell(f"lab.{name}()") for name in lab.names()]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}))
+
+
+def test_every_experiment_is_operated_from_the_keyboard(
+    page: Any, server: Server, watched: Watched
+) -> None:
+    (server.folder / "experiments.ipynb").write_text(all_of_them(), encoding="utf-8")
+    notebook = open_notebook(page, server, "experiments.ipynb")
+    notebook.run_all(120)
+    for number, name in enumerate(lab.names(), start=1):
+        operate(page, notebook, number, lab.find(name))
+    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    for number, name in enumerate(lab.names(), start=1):
+        screenshot(notebook.show(number), f"lab_{name}_dark")
+
+
+def operate(page: Any, notebook: Notebook, number: int, experiment: lab.Experiment) -> None:
+    cell = notebook.show(number)
+    from playwright.sync_api import expect
+
+    field = cell.locator(f"{LAB} input")
+    field.wait_for()
+    assert cell.locator(f"{LAB} img").count() == 0, "a picture before the prediction"
+    field.focus()
+    for key in ("2", "Tab", "Enter"):
+        page.keyboard.press(key)
+    picture, line = cell.locator(f"{LAB} img"), cell.locator(f"{LAB}-line p")
+    line.wait_for()
+    cell.get_by_text("You predicted 2 ").wait_for()
+    if experiment.measure is not None:
+        # It measures by itself once the learner has committed, until they stop it.
+        switch = cell.get_by_role("button", name="Stop", exact=True)
+        switch.wait_for()
+        switch.press("Enter")
+        cell.get_by_text("stopped: what was measured so far is kept").wait_for()
+        cell.get_by_role("button", name="Measure", exact=True).wait_for()
+    before, shown = line.inner_text(), picture.get_attribute("src")
+    assert picture.get_attribute("title") == before
+    slider = cell.locator(f"{LAB} .noUi-handle").first
+    slider.focus()
+    last = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+    page.keyboard.press("ArrowLeft" if last else "ArrowRight")
+    expect(line).not_to_have_text(before, timeout=60_000)
+    assert picture.get_attribute("src") != shown
+    assert picture.get_attribute("title") == line.inner_text()
+    screenshot(cell, f"lab_{experiment.name}")
+
+
+def screenshot(cell: Any, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    cell.locator(LAB).screenshot(path=SCREENSHOTS / f"{name}.png")
