@@ -191,16 +191,16 @@ def convolution(
         views = windows(pad_zeros(x, padding), kernel, stride, dilation)
         order = [0, 1, *range(2 + dims, 2 + 2 * dims), *range(2, 2 + dims)]
         out = views.shape[2 : 2 + dims]
-        return views.permute(order).reshape(x.shape[0], groups, filters.shape[2], -1), out
+        return views.permute(order).reshape(x.shape[0], groups, filters.shape[2], out.numel()), out
 
     cols, out = columns()
-    y = torch.einsum("gok,ngkp->ngop", filters, cols).reshape(x.shape[0], -1, *out)
+    y = torch.einsum("gok,ngkp->ngop", filters, cols).reshape(x.shape[0], weight.shape[0], *out)
     if bias is not None:
         y += bias.view(-1, *[1] * dims)
     del cols
 
     def pullback(dy: torch.Tensor) -> tuple:
-        per_place = dy.reshape(dy.shape[0], groups, filters.shape[1], -1)
+        per_place = dy.reshape(dy.shape[0], groups, filters.shape[1], out.numel())
         dx = d_weight = None
         if needs[0]:
             d_cols = torch.einsum("gok,ngop->ngkp", filters, per_place)

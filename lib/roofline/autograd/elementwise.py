@@ -136,7 +136,8 @@ def _d_base(dz: torch.Tensor, x: torch.Tensor, y: Any) -> torch.Tensor:
 
 
 def _d_exponent(dz: torch.Tensor, x: Any, z: torch.Tensor) -> torch.Tensor:
-    return dz * torch.where(z == 0, 0.0, z * torch.as_tensor(x).log())
+    logarithm = torch.as_tensor(x, dtype=z.dtype, device=z.device).log()
+    return dz * torch.where(z == 0, 0.0, z * logarithm)
 
 
 @op

@@ -71,7 +71,7 @@ def linear(
     the rows of dy.
     """
     flat = x.dim() == 2
-    rows = x if flat else x.reshape(-1, x.shape[-1])
+    rows = x if flat else x.reshape(x.shape[:-1].numel(), x.shape[-1])
     y = affine(rows, weight, bias)
     x_shape, weight_shape = x.shape, weight.shape
     for_x = weight if needs[0] else None
@@ -79,7 +79,7 @@ def linear(
 
     def pullback(dy: torch.Tensor) -> tuple:
         if not flat:
-            dy = dy.reshape(-1, dy.shape[-1])
+            dy = dy.reshape(x_shape[:-1].numel(), dy.shape[-1])
         dx = None if for_x is None else torch.mm(dy, for_x)
         return (
             dx if flat or dx is None else dx.view(x_shape),
