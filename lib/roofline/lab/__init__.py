@@ -16,6 +16,7 @@ from roofline.lab.experiments.device_choice import device_choice
 from roofline.lab.experiments.planner import planner
 from roofline.lab.experiments.remembered import remembered
 from roofline.lab.experiments.roofline import roofline
+from roofline.lab.experiments.sequence import sequence
 from roofline.lab.experiments.training_memory import training_memory
 from roofline.lab.panel import Panel, show
 
@@ -39,6 +40,7 @@ __all__ = [
     "planner",
     "remembered",
     "roofline",
+    "sequence",
     "show",
     "style",
     "training_memory",

@@ -1,0 +1,396 @@
+"""One long sequence: a recurrent network, attention and convolutions at equal FLOPs.
+
+All three turn (tokens, width) into as much, and may let every token depend on as many tokens as
+there are. Attention has the width that is set. The others have the width at which they cost as many
+FLOPs, so what differs is how much of the work must wait for other work: the recurrent network goes
+from token to token, attention looks at all pairs at once, and a stack of convolutions, each dilated
+``kernel`` times as far as the one before, needs log(tokens) layers (Vaswani et al., arXiv
+1706.03762, table 1; van den Oord et al., arXiv 1609.03499, for the dilation).
+
+Chains of kernels are *modelled*, from what one more token or layer adds, and *measured*: counted
+while the library's operations run, exact and the same on every machine; attention runs as its
+formula says it, not in blocks. Time is *modelled* as what no schedule gets below, the longer of all
+work at the fastest rate and of the chain at one launch a kernel (Brent, JACM 21(2), 1974), and
+*measured* on the machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import torch
+from matplotlib.figure import Figure
+
+from roofline import autograd
+from roofline.autograd import Tensor, backward, no_grad
+from roofline.autograd.attention import explicit_attention
+from roofline.hardware.depth import critical_path
+from roofline.hardware.recordings import Measurement, duration
+from roofline.lab import here as machines
+from roofline.lab import style
+from roofline.lab.controls import Choices, Range, bounded
+from roofline.lab.experiment import Experiment, Question, register
+from roofline.lab.frames import Scale, exponents, frame, legend
+from roofline.lab.here import Here
+from roofline.lab.measuring import Door, Step
+
+KINDS = ("recurrent", "attention", "convolution")
+FORWARD, TRAINING = "forward", "forward and back"
+LENGTHS = (16, 64, 256, 1024)
+"""Tokens at which chains are counted and times taken, beside those that are set."""
+SOON = 32
+"""Tokens up to which chains are counted at once: 2 kernels a token take a while."""
+SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Chains and times by kind and number of tokens.
+
+    ``widths`` and ``flops`` of each kind at ``length``; ``lengths`` of the lines. ``depth`` and
+    ``floor``, seconds, are modelled; ``counted`` and ``times`` measured, where they have been.
+    """
+
+    width: int
+    length: int
+    kernel: int
+    walk: str
+    machine: str
+    widths: dict[str, int]
+    flops: dict[str, int]
+    lengths: tuple[int, ...]
+    depth: dict[str, tuple[int, ...]]
+    floor: dict[str, tuple[float, ...]]
+    counted: dict[tuple[str, int], int] = field(default_factory=dict)
+    times: dict[tuple[str, int], Measurement] = field(default_factory=dict)
+
+    def modelled(self, kind: str) -> tuple[int, float]:
+        """Chain and seconds at the length that is set."""
+        place = self.lengths.index(self.length)
+        return self.depth[kind][place], self.floor[kind][place]
+
+
+def layers_of(length: int, kernel: int) -> int:
+    """Dilated convolutions until the last one reaches ``length`` tokens: kernel^layers ≥ length."""
+    layers = 1
+    while kernel**layers < length:
+        layers += 1
+    return layers
+
+
+def forward_flops(kind: str, length: int, width: int, kernel: int) -> int:
+    """Of one sequence, 2 for a multiply-add.
+
+    Recurrent ``4w²`` a token; attention ``8w² + 4wT``; convolutions ``2kw²`` a layer and token.
+    """
+    if kind == "recurrent":
+        return 4 * length * width**2
+    if kind == "attention":
+        return 8 * length * width**2 + 4 * length**2 * width
+    return 2 * kernel * width**2 * length * layers_of(length, kernel)
+
+
+def equal_width(kind: str, length: int, width: int, kernel: int) -> int:
+    """The width at which ``kind`` costs what attention of ``width`` does, to the nearest number."""
+    if kind == "attention":
+        return width
+    wanted = forward_flops("attention", length, width, kernel)
+    return max(1, round(math.sqrt(wanted / forward_flops(kind, length, 1, kernel))))
+
+
+def modelled_depth(kind: str, length: int, kernel: int, walk: str) -> int:
+    """Kernels in the longest chain: so many at first, and so many more for each step.
+
+    The steps of the recurrent network are tokens: 2 kernels each at least, a product and a tanh.
+    Those of the convolutions are layers: 2 each at least, a convolution and a relu. Attention has
+    none: four products, a scale and a softmax. How many kernels a step takes in this library, and
+    on the way back, is the difference between the two shortest sequences; the rest follows.
+    """
+    first, each = growth(kind, kernel, walk)
+    steps = {"recurrent": length, "attention": 0, "convolution": layers_of(length, kernel)}
+    return first + each * steps[kind]
+
+
+@functools.lru_cache(maxsize=64)
+def growth(kind: str, kernel: int, walk: str) -> tuple[int, int]:
+    """Kernels of a chain without any step, and with each step: from sequences of two lengths."""
+    if kind == "attention":
+        return counted_depth(kind, 2, kernel, walk), 0
+    lengths = (2, 3) if kind == "recurrent" else (kernel, kernel**2)  # 1 layer, and 2
+    short, long = (counted_depth(kind, n, kernel, walk) for n in lengths)
+    each = long - short
+    return short - each * (2 if kind == "recurrent" else 1), each
+
+
+def floor_seconds(flops: float, depth: int, here: Here) -> float:
+    """What no schedule gets below: all work at the fastest rate, or one launch after the other."""
+    return max(flops / here.peak, depth * here.overhead)
+
+
+def computation(
+    kind: str, length: int, width: int, kernel: int, walk: str, device: str | torch.device
+) -> Callable[[], Any]:
+    """What is counted and timed, on random numbers that are made at the first call."""
+    made: list[tuple[Tensor, list[Tensor]]] = []
+
+    def numbers(*shape: int, inputs: int, learned: bool = True) -> Tensor:
+        return Tensor(torch.randn(*shape, device=device) * inputs**-0.5, learned)
+
+    def make() -> tuple[Tensor, list[Tensor]]:
+        w = width
+        if kind == "recurrent":
+            x = numbers(length, 1, w, inputs=1, learned=False)
+            return x, [numbers(w, w, inputs=2 * w), numbers(w, w, inputs=2 * w)]
+        if kind == "attention":
+            x = numbers(1, length, w, inputs=1, learned=False)
+            return x, [numbers(3 * w, w, inputs=w), numbers(w, w, inputs=w)]
+        x = numbers(1, w, length, inputs=1, learned=False)
+        layers = layers_of(length, kernel)
+        return x, [numbers(w, w, kernel, inputs=kernel * w) for _ in range(layers)]
+
+    def run() -> Tensor:
+        x, weights = made[0]
+        if kind == "recurrent":
+            first = Tensor(torch.zeros(1, width, device=device))
+            return autograd.rnn(x, first, *weights)[0]
+        if kind == "attention":
+            y = autograd.linear(x, weights[0])
+            parts = [y[..., k * width : (k + 1) * width].unsqueeze(1) for k in range(3)]
+            seen = explicit_attention(*parts, None, False, width**-0.5)
+            return autograd.linear(seen[:, 0], weights[1])
+        for layer, weight in enumerate(weights):
+            reach = kernel**layer
+            x = autograd.conv1d(x, weight, padding=reach * (kernel // 2), dilation=reach)
+            x = autograd.relu(x)
+        return x
+
+    def once() -> None:
+        if not made:
+            made.append(make())
+        if walk == FORWARD:
+            with no_grad():
+                run()
+            return
+        for weight in made[0][1]:
+            weight.grad = None
+        backward(run().sum())
+
+    return once
+
+
+@functools.lru_cache(maxsize=1024)
+def counted_depth(kind: str, length: int, kernel: int, walk: str) -> int:
+    """Kernels in the longest chain, counted while they run. It doesn't depend on the width."""
+    once = computation(kind, length, 2, kernel, walk, "cpu")
+    once()
+    return critical_path(once).depth
+
+
+@bounded
+def model(
+    length: Annotated[int, Range(16, 1024, doubling=True)] = 256,
+    width: Annotated[int, Range(16, 128, doubling=True)] = 64,
+    kernel: Annotated[str, Choices("3", "5", "7", "9")] = "3",
+    walk: Annotated[str, Choices(FORWARD, TRAINING)] = FORWARD,
+) -> Sequence:
+    """Chains and least times along the number of tokens, and the chains that are counted soon.
+
+    ``width`` of the attention; ``kernel`` of the convolutions. Times are of the machine that was
+    recorded until this one is measured.
+    """
+    window = int(kernel)
+    lengths = tuple(sorted({*(2**k for k in range(4, 11)), length}))
+    widths = {kind: equal_width(kind, length, width, window) for kind in KINDS}
+    result = Sequence(
+        width, length, window, walk, "", widths,
+        flops={
+            kind: (1 if walk == FORWARD else 3) * forward_flops(kind, length, widths[kind], window)
+            for kind in KINDS
+        },
+        lengths=lengths,
+        depth={
+            kind: tuple(modelled_depth(kind, n, window, walk) for n in lengths) for kind in KINDS
+        },
+        floor={},
+        counted={
+            (kind, n): counted_depth(kind, n, window, walk)
+            for kind in KINDS
+            for n in measured_lengths(length)
+            if n <= SOON
+        },
+    )  # fmt: skip
+    return on(result, machines.recorded())
+
+
+def measured_lengths(length: int) -> list[int]:
+    return sorted({*LENGTHS, length})
+
+
+def on(result: Sequence, here: Here) -> Sequence:
+    """``result`` with the least times on a machine."""
+    passes = 1 if result.walk == FORWARD else 3
+    floor = {}
+    for kind in KINDS:
+        times = []
+        for n, depth in zip(result.lengths, result.depth[kind], strict=True):
+            wide = equal_width(kind, n, result.width, result.kernel)
+            work = passes * forward_flops(kind, n, wide, result.kernel)
+            times.append(floor_seconds(work, depth, here))
+        floor[kind] = tuple(times)
+    return replace(result, floor=floor, machine=here.label)
+
+
+def measured(result: Sequence, door: Door) -> Iterator[Step]:
+    """Count the longer chains and time all, shortest sequences first."""
+    work = [(kind, n) for n in measured_lengths(result.length) for kind in KINDS]
+    yield from machines.with_machine(
+        door,
+        lambda here: _taken(on(result, here), work, door),
+        lambda words: Step(result, 0, len(work), words),
+    )
+
+
+def _taken(result: Sequence, work: list[tuple[str, int]], door: Door) -> Iterator[Step]:
+    yield Step(result, 0, len(work), "measuring short sequences")
+    for done, (kind, n) in enumerate(work, start=1):
+        wide = equal_width(kind, n, result.width, result.kernel)
+        where = machines.device()
+        once = computation(kind, n, wide, result.kernel, result.walk, where)
+        walk = "forward" if result.walk == FORWARD else "training"
+        name = f"lab_sequence.{kind}.{walk}.tokens={n}.width={wide}.kernel={result.kernel}"
+        time = door.measure(name, once, seconds=SECONDS, device=where)
+        depth = counted_depth(kind, n, result.kernel, result.walk)
+        result = replace(
+            result,
+            counted={**result.counted, (kind, n): depth},
+            times={**result.times, (kind, n): time},
+        )
+        coming = f"measuring {work[done][0]}, {work[done][1]:,} tokens" if done < len(work) else ""
+        yield Step(result, done, len(work), coming)
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "recurrent": {"color": style.VERMILION, "linestyle": "--"},
+    "attention": {"color": style.BLUE, "linestyle": "-"},
+    "convolution": {"color": style.GREEN, "linestyle": "-."},
+}
+_POINTS = {"recurrent": "s", "attention": "o", "convolution": "^"}
+
+_TOKENS = Scale("tokens", 3.8, 10.2, {k: f"{2**k:,}" for k in range(4, 11, 2)})
+_DEPTH = Scale.powers(
+    "Longest chain of kernels", {10.0**k: f"{10**k:,}" for k in range(5)}, margin=0.02
+)
+_TIME = Scale.powers(
+    "Time of one sequence", {10.0**k: duration(10.0**k) for k in range(-6, 2)}, margin=0.02
+)
+
+
+def draw(result: Sequence) -> Figure:
+    """Left: kernels in the longest chain. Right: time. Both against the number of tokens."""
+    along = [math.log2(n) for n in result.lengths]
+    panels: tuple[tuple[Scale, Any, Any], ...] = (
+        (_DEPTH, result.depth, result.counted),
+        (_TIME, result.floor, {key: time.median for key, time in result.times.items()}),
+    )
+    with style.applied():
+        figure = style.figure(8.4, 3.6)
+        for place, (scale, lines, points) in enumerate(panels):
+            left = 0.085 + 0.505 * place
+            axis = frame(figure, (left, 0.33, left + 0.4, 0.9), _TOKENS, scale)
+            axis.axvline(math.log2(result.length), color=style.GREY, linewidth=1, linestyle=":")
+            for kind in KINDS:
+                axis.plot(along, exponents(lines[kind]), **_LOOKS[kind])
+                seen = {n: value for (of, n), value in points.items() if of == kind}
+                axis.plot(
+                    [math.log2(n) for n in seen],
+                    exponents(seen.values()),
+                    **{**style.MEASURED, "marker": _POINTS[kind]},
+                )
+        entries: dict[str, Any] = {f"{kind} (modelled)": _LOOKS[kind] for kind in KINDS}
+        taken = "measured" if result.times else "measured; no times yet"
+        for kind in KINDS:
+            entries[f"{kind} ({taken})"] = {**style.MEASURED, "marker": _POINTS[kind]}
+        legend(figure, entries, (0.06, 0.38, 0.7), 0.11)
+    return figure
+
+
+def describe(result: Sequence) -> str:
+    """The picture in one line."""
+    said = []
+    for kind in KINDS:
+        depth, floor = result.modelled(kind)
+        counted = result.counted.get((kind, result.length))
+        time = result.times.get((kind, result.length))
+        chain = f"{counted:,} measured, {depth:,} modelled" if counted else f"{depth:,} modelled"
+        taken = f"{duration(time.median)} measured, " if time else ""
+        said.append(
+            f"{kind} of width {result.widths[kind]:,}, {style.amount(result.flops[kind])} FLOPs, "
+            f"a chain of {chain} kernels, {taken}at least {duration(floor)} modelled"
+        )
+    longest = result.lengths[-1]
+    most = []
+    for kind in KINDS:
+        time = result.times.get((kind, longest))
+        most.append(
+            f"{kind} {result.depth[kind][-1]:,} kernels modelled"
+            + (f", {duration(time.median)} measured" if time else "")
+        )
+    labels = [time.label for time in result.times.values()]
+    busiest = max(labels, key=len, default="")
+    clock = f"Times {busiest}. " if busiest else "No time has been measured yet. "
+    layers = layers_of(result.length, result.kernel)
+    return (
+        f"{result.length:,} tokens, {result.walk}, {layers} convolutions of {result.kernel}: "
+        f"{'; '.join(said)}. At {longest:,} tokens: {'; '.join(most)}. Chains are counted while "
+        f"the operations run, the same on every machine. {clock}"
+        f"Modelled times: {result.machine}."
+    )
+
+
+def row(result: Sequence) -> dict[str, Any]:
+    """What the table of trials says of a result."""
+    cells: dict[str, Any] = {}
+    for kind in KINDS:
+        depth, floor = result.modelled(kind)
+        time = result.times.get((kind, result.length))
+        cells |= {
+            f"{kind}: chain, kernels (measured)": result.counted.get((kind, result.length), ""),
+            f"{kind}: chain, kernels (modelled)": depth,
+            f"{kind}: ms (measured)": round(1e3 * time.median, 4) if time else "",
+            f"{kind}: ms at least (modelled)": round(1e3 * floor, 4),
+        }
+    return cells
+
+
+def ask(result: Sequence) -> str:
+    """What to predict, about the controls as they stand at first."""
+    way = "Forward alone" if result.walk == FORWARD else "Forward and back"
+    return (
+        f"Before you look: a recurrent network and attention read {result.length:,} tokens and "
+        f"cost the same number of FLOPs. {way}, how many times as long is the chain of kernels "
+        f"that must wait for each other in the recurrent network?"
+    )
+
+
+def chains_apart(result: Sequence) -> float | None:
+    """The recurrent network's longest chain over attention's, counted; None until it is."""
+    chains = [result.counted.get((kind, result.length)) for kind in ("recurrent", "attention")]
+    return None if None in chains else chains[0] / chains[1]  # type: ignore[operator]
+
+
+sequence = register(
+    Experiment(
+        name="sequence",
+        title="One long sequence: recurrent network, attention and convolution at equal FLOPs",
+        model=model,
+        draw=draw,
+        describe=describe,
+        row=row,
+        question=Question(text=ask, unit="times", truth=chains_apart),
+        measure=measured,
+    )
+)
