@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import torch
 from tqdm.auto import tqdm
 
-from roofline import autograd, losses, nn, optim
+from roofline import autograd, lab, losses, nn, optim
 from roofline.autograd import Tensor, kept, no_grad
 from roofline.data import CharacterTokenizer, encode, names, shakespeare, sunspots
 from roofline.device import device
@@ -149,7 +149,7 @@ check("rnn.step", step)
 # %% [markdown] name="names"
 # ## Many to one: where is a name from?
 #
-# 7,481 surnames from 16 locales, letter by letter. Some occur in several, so nobody can get all of them
+# Surnames from several locales, letter by letter. Some occur in more than one, so nobody can get all of them
 # right. Three models: a mean over the letters, which can't know their order; a recurrent network;
 # and a GRU, which you will meet below. All three get the lengths.
 
@@ -162,6 +162,7 @@ order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0
 for name, rows in (("shuffled", order), ("sorted by length", train_set.lengths.argsort())):
     wide = sum(len(part) * int(train_set.lengths[part].max()) for part in rows.split(64))
     print(f"{name}: {1 - int(train_set.lengths.sum()) / wide:.0%} of the batches is padding")
+print(f"{len(texts.texts):,} surnames from {len(texts.classes)} locales")
 cut = sum(len(text) > 16 for text in train_texts.texts)
 print(f"{cut} of {len(train_set)} training names are cut at 16 letters")
 
@@ -670,6 +671,14 @@ axis.legend()
 plt.show()
 print(clock["rnn.batch=1"].label)
 print(f"64 times the FLOPs take {per_step[-1] / per_step[0]:.1f} times as long")
+
+# %% [markdown] name="all-that-came-before"
+# A convolution of two steps sees two inputs. What lets every step depend on all that came before? Recurrence,
+# a stack of convolutions that reach further in each layer, or attention, the subject of chapter 7. Here they
+# are at equal FLOPs. Commit to a number, then lengthen the sequence and widen it.
+
+# %% name="experiment"
+lab.sequence()
 
 # %% [markdown] exercise="rnn.hoisted"
 # ### Exercise: out of the loop
