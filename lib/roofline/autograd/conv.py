@@ -12,6 +12,7 @@ import torch
 
 from . import convolution_kernels
 from .elementwise import Result
+from .shape import pad, padded
 from .tape import Tensor, op
 
 Size = int | Sequence[int]
@@ -86,37 +87,28 @@ def _conv(x, weight, bias, stride, padding, dilation, groups, fast, dims):  # ty
         )
     stride, dilation = spread(stride, dims), spread(dilation, dims)
     if padding == "same":
-        from .shape import pad
-
         extra = [d * (k - 1) for d, k in zip(dilation, weight.data.shape[2:], strict=True)]
         if any(s != 1 for s in stride):
             raise ValueError("padding 'same' needs stride 1")
         if any(e % 2 for e in extra):
             x = pad(x, [n for e in reversed(extra) for n in (0, e % 2)])
-        padding = [e // 2 for e in extra]
+        padding = tuple(e // 2 for e in extra)
     padding = spread(0 if padding == "valid" else padding, dims)
     if _Default.fast if fast is None else fast:
         return convolution_kernels.convolution(x, weight, bias, stride, padding, dilation, groups)
     return convolution(x, weight, bias, stride, padding, dilation, groups)
 
 
-def spread(size: Size, dims: int) -> list[int]:
+def spread(size: Size, dims: int) -> tuple[int, ...]:
     """``size`` for each of ``dims`` dimensions."""
-    return [size] * dims if isinstance(size, int) else list(size)
+    return (size,) * dims if isinstance(size, int) else tuple(size)
 
 
 def pad_zeros(x: torch.Tensor, padding: Sequence[int], value: float = 0.0) -> torch.Tensor:
     """x with ``padding`` entries of ``value`` at both ends of its last dimensions."""
     if not any(padding):
         return x.contiguous()
-    shape = list(x.shape)
-    inner = [slice(None)] * x.dim()
-    for i, p in enumerate(padding, start=x.dim() - len(padding)):
-        inner[i] = slice(p, p + shape[i])
-        shape[i] += 2 * p
-    y = x.new_full(shape, value)
-    y[tuple(inner)] = x
-    return y
+    return padded(x, [p for p in reversed(padding) for _ in range(2)], value)[0]
 
 
 def windows(

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from . import activation, elementwise, loss, matrix, reduce, shape
-from .elementwise import Operand
 from .tape import Tensor
+
+
+def _swapped(operation: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """For an operand on the left that is no Tensor."""
+    return lambda self, other: operation(other, self)
+
+
+def _compared(comparison: Callable[[Any, Any], Any]) -> Callable[[Any, Any], torch.Tensor]:
+    return lambda self, other: comparison(
+        self.data, other.data if isinstance(other, Tensor) else other
+    )
 
 
 class Methods:
@@ -51,35 +63,18 @@ class Methods:
     split = shape.split
     to = elementwise.cast
 
-    def __radd__(self: Any, other: Operand) -> Tensor:
-        return elementwise.add(other, self)
+    __radd__ = _swapped(elementwise.add)
+    __rsub__ = _swapped(elementwise.subtract)
+    __rmul__ = _swapped(elementwise.multiply)
+    __rtruediv__ = _swapped(elementwise.divide)
+    __rpow__ = _swapped(elementwise.power)
+    __rmatmul__ = _swapped(matrix.matmul)
 
-    def __rsub__(self: Any, other: Operand) -> Tensor:
-        return elementwise.subtract(other, self)
-
-    def __rmul__(self: Any, other: Operand) -> Tensor:
-        return elementwise.multiply(other, self)
-
-    def __rtruediv__(self: Any, other: Operand) -> Tensor:
-        return elementwise.divide(other, self)
-
-    def __rpow__(self: Any, other: Operand) -> Tensor:
-        return elementwise.power(other, self)
-
-    def __rmatmul__(self: Any, other: torch.Tensor) -> Tensor:
-        return matrix.matmul(other, self)
-
-    def __gt__(self, other: Operand) -> torch.Tensor:
-        return self.data > _value(other)
-
-    def __lt__(self, other: Operand) -> torch.Tensor:
-        return self.data < _value(other)
-
-    def __ge__(self, other: Operand) -> torch.Tensor:
-        return self.data >= _value(other)
-
-    def __le__(self, other: Operand) -> torch.Tensor:
-        return self.data <= _value(other)
+    # Comparisons are plain tensors: they have no gradient.
+    __gt__ = _compared(operator.gt)
+    __lt__ = _compared(operator.lt)
+    __ge__ = _compared(operator.ge)
+    __le__ = _compared(operator.le)
 
     def reshape(self, *shape_: Any) -> Tensor:
         return shape.reshape(self, _sizes(shape_))
@@ -160,10 +155,6 @@ class Methods:
     def __repr__(self: Any) -> str:
         text = repr(self.data).removeprefix("tensor(").removesuffix(")")
         return f"Tensor({text}{', requires_grad=True' if self.requires_grad else ''})"
-
-
-def _value(other: Operand) -> Any:
-    return other.data if isinstance(other, Tensor) else other
 
 
 def _sizes(sizes: tuple) -> Any:

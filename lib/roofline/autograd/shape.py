@@ -126,20 +126,25 @@ def narrow(x: torch.Tensor, dim: int, start: int, length: int) -> Result:
     return x[index], lambda dy: (window(dy, shape, index),)
 
 
+def padded(
+    x: torch.Tensor, widths: Sequence[int], value: float = 0.0
+) -> tuple[torch.Tensor, tuple[slice, ...]]:
+    """x with a border of ``value``, and where in it x lies; see :func:`pad`."""
+    shape, inner = list(x.shape), [slice(None)] * x.dim()
+    for i in range(len(widths) // 2):
+        before, after = widths[2 * i : 2 * i + 2]
+        inner[-1 - i] = slice(before, before + shape[-1 - i])
+        shape[-1 - i] += before + after
+    y = x.new_full(shape, value)
+    y[tuple(inner)] = x
+    return y, tuple(inner)
+
+
 @op
 def pad(x: torch.Tensor, widths: Sequence[int], value: float = 0.0) -> Result:
     """``x`` with a border of ``value``, (before, after) for the last dimension first.
 
     The order is that of torch.nn.functional.pad; widths are not negative.
     """
-    shape = list(x.shape)
-    inner = [slice(None)] * x.dim()
-    for i in range(len(widths) // 2):
-        dim = x.dim() - 1 - i
-        before, after = widths[2 * i], widths[2 * i + 1]
-        inner[dim] = slice(before, before + shape[dim])
-        shape[dim] += before + after
-    y = x.new_full(shape, value)
-    window = tuple(inner)
-    y[window] = x
-    return y, lambda dy: (dy[window],)
+    y, inner = padded(x, widths, value)
+    return y, lambda dy: (dy[inner],)

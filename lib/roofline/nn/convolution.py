@@ -9,11 +9,10 @@ import torch
 
 from roofline import autograd
 from roofline.autograd import Tensor
+from roofline.autograd.conv import Size, spread
 
 from . import init
 from .module import Module, Parameter
-
-Size = int | Sequence[int]
 
 
 class _Conv(Module):
@@ -37,10 +36,10 @@ class _Conv(Module):
                 "channels"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = _spread(kernel_size, self.dimensions)
-        self.stride = _spread(stride, self.dimensions)
-        self.padding = padding if isinstance(padding, str) else _spread(padding, self.dimensions)
-        self.dilation = _spread(dilation, self.dimensions)
+        self.kernel_size = spread(kernel_size, self.dimensions)
+        self.stride = spread(stride, self.dimensions)
+        self.padding = padding if isinstance(padding, str) else spread(padding, self.dimensions)
+        self.dilation = spread(dilation, self.dimensions)
         weight = torch.empty(out_channels, in_channels // groups, *self.kernel_size)
         self.weight = Parameter(init.torch_default_(weight))
         self.bias = (
@@ -130,7 +129,3 @@ class AdaptiveAvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
-
-
-def _spread(size: Size, dimensions: int) -> tuple[int, ...]:
-    return (size,) * dimensions if isinstance(size, int) else tuple(size)

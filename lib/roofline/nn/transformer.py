@@ -14,8 +14,9 @@ import torch
 
 from roofline.autograd import Tensor
 
+from . import basic
 from .attention import MultiheadAttention
-from .basic import Dropout, Linear, activation
+from .basic import Dropout, Linear
 from .containers import ModuleList
 from .module import Module
 from .normalisation import LayerNorm
@@ -25,31 +26,14 @@ Function = Callable[[Tensor], Tensor]
 
 
 class _Block(Module):
-    """What both blocks share: a network of two layers, and branches with a normalisation."""
+    """What both blocks share: attentions, then a network of two layers.
 
-    linear1: Linear
-    dropout: Dropout
-    linear2: Linear
-    activation: Function
-    norm_first: bool
+    Each stands in a branch beside a residual, with a dropout behind it and a normalisation.
+    """
 
-    def make_feed_forward(
-        self, d_model: int, hidden: int, dropout: float, kind: str | Function, bias: bool
-    ) -> None:
-        self.linear1 = Linear(d_model, hidden, bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(hidden, d_model, bias)
-        self.activation = activation(kind)
-
-    def feed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
-
-    def residual(self, x: Tensor, norm: Module, branch: Function) -> Tensor:
-        return x + branch(norm(x)) if self.norm_first else norm(x + branch(x))
-
-
-class TransformerEncoderLayer(_Block):
-    """Self-attention, then a network of two layers, each with a residual and a normalisation."""
+    attentions: tuple[str, ...]
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
 
     def __init__(
         self,
@@ -63,13 +47,34 @@ class TransformerEncoderLayer(_Block):
         norm_first: bool = False,
         bias: bool = True,
     ):
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
-        self.make_feed_forward(d_model, dim_feedforward, dropout, activation, bias)
+        for name in self.attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
+            setattr(self, name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
+        self.activation = basic.activation(activation)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
+        branches = range(1, len(self.attentions) + 2)
+        for number in branches:
+            setattr(self, f"norm{number}", LayerNorm(d_model, layer_norm_eps, bias=bias))
+        for number in branches:
+            setattr(self, f"dropout{number}", Dropout(dropout))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+    def residual(self, number: int, x: Tensor, branch: Function) -> Tensor:
+        norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
+        if self.norm_first:
+            return x + dropout(branch(norm(x)))
+        return norm(x + dropout(branch(x)))
+
+
+class TransformerEncoderLayer(_Block):
+    """Self-attention, then a network of two layers, each with a residual and a normalisation."""
+
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -84,42 +89,17 @@ class TransformerEncoderLayer(_Block):
         """
 
         def attend(x: Tensor) -> Tensor:
-            y, _ = self.self_attn(
-                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal
-            )
-            return self.dropout1(y)
+            padding, causal = src_key_padding_mask, is_causal
+            return self.self_attn(x, x, x, padding, False, src_mask, is_causal=causal)[0]
 
-        x = self.residual(src, self.norm1, attend)
-        return self.residual(x, self.norm2, lambda x: self.dropout2(self.feed_forward(x)))
+        x = self.residual(1, src, attend)
+        return self.residual(2, x, self.feed_forward)
 
 
 class TransformerDecoderLayer(_Block):
     """An encoder layer with attention to another sequence, ``memory``, between its two halves."""
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Function = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-    ):
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
-        self.multihead_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first
-        )
-        self.make_feed_forward(d_model, dim_feedforward, dropout, activation, bias)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,
@@ -135,21 +115,18 @@ class TransformerDecoderLayer(_Block):
         """``tgt`` and the result: (n, t, d_model), ``memory``: (n, s, d_model), if batch_first."""
 
         def attend(x: Tensor) -> Tensor:
-            y, _ = self.self_attn(
-                x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
-            )
-            return self.dropout1(y)
+            padding, causal = tgt_key_padding_mask, tgt_is_causal
+            return self.self_attn(x, x, x, padding, False, tgt_mask, is_causal=causal)[0]
 
         def look_up(x: Tensor) -> Tensor:
             padding, causal = memory_key_padding_mask, memory_is_causal
-            y, _ = self.multihead_attn(
+            return self.multihead_attn(
                 x, memory, memory, padding, False, memory_mask, is_causal=causal
-            )
-            return self.dropout2(y)
+            )[0]
 
-        x = self.residual(tgt, self.norm1, attend)
-        x = self.residual(x, self.norm2, look_up)
-        return self.residual(x, self.norm3, lambda x: self.dropout3(self.feed_forward(x)))
+        x = self.residual(1, tgt, attend)
+        x = self.residual(2, x, look_up)
+        return self.residual(3, x, self.feed_forward)
 
 
 class TransformerEncoder(Module):
