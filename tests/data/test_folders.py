@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,53 @@ def test_labels_from_a_file(photos):
         picture_folder(photos, 8, labels=listing)
 
 
+def test_labels_that_do_not_match_are_skipped_and_counted_where_that_is_asked_for(photos):
+    listing = photos / "labels.csv"
+    listing.write_text("cat/a.png,x\ncat/zzz.png,x\ndog/c.png,y\ndog/d.gif,w\n")
+    options = {"size": 8, "labels": listing, "skip_unlabelled": True}
+    data = picture_folder(photos, **options)
+    names = [str(photos / name) for name in ("cat/b.JPG", "cat/zzz.png", "dog/e.tiff")]
+    assert data.skipped == tuple(names) and data.classes == ("w", "x", "y")
+    assert data.labels.tolist() == [1, 2, 0] and len(data.load()) == 3
+    data = picture_folder(photos, **options, classes=("x", "y"))
+    assert data.labels.tolist() == [0, 1]
+    assert data.skipped == tuple(sorted([*names, str(photos / "dog/d.gif")]))
+    (photos / "dog" / "c.png").write_bytes(b"")
+    data = picture_folder(photos, **options, classes=("x", "y"), skip_unreadable=True)
+    assert data.labels.tolist() == [0] and len(data.skipped) == 5
+    (photos / "cow").mkdir()
+    data = picture_folder(photos, 8, classes=("cat", "cow"), skip_unlabelled=True)
+    assert data.labels.tolist() == [0, 0]
+    assert data.skipped == (
+        *[str(photos / "dog" / name) for name in ("c.png", "d.gif", "e.tiff")],
+        str(photos / "cow"),
+    )
+    with pytest.raises(FileNotFoundError, match="has no file of a class that is asked for"):
+        picture_folder(photos, 8, classes=("cow",), skip_unlabelled=True)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "webp", "tiff", "ppm"])
+def test_a_damaged_picture_is_read_or_named(kind, tmp_path, capfd):
+    """Files cut short and with wrong bytes: a picture, or one error that names the file."""
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 30, 3), np.uint8)
+    file, random = tmp_path / f"x.{kind}", Random(kind)
+    Image.fromarray(pixels).save(file)
+    whole, named = file.read_bytes(), 0
+    for _ in range(60):
+        data = bytearray(whole[: random.choice([len(whole), random.randrange(len(whole))])])
+        for place in random.sample(range(len(data)), min(len(data), 6)):
+            data[place] = random.randrange(256)
+        file.write_bytes(data)
+        try:
+            assert read_picture(file, 8).shape == (3, 8, 8)
+        except ValueError as error:
+            assert str(file) in str(error) and "\n" not in str(error)
+            named += 1
+    assert named
+    capfd.readouterr()  # the decoders' own complaints
+
+
 def test_split_and_take(photos):
     first, second = picture_folder(photos, 8).split(0.5)
     assert len(first) + len(second) == 5 and not set(first.files) & set(second.files)
@@ -156,3 +205,21 @@ def test_bad_encoding_is_named_or_skipped_and_counted(tmp_path):
     assert read_text(bad, "latin-1") == "eins\ngrün"
     data = text_folder(tmp_path, skip_unreadable=True)
     assert data.texts == ("grün",) and data.skipped == (str(bad),) and data.labels.tolist() == [0]
+    (tmp_path / "de" / "good.txt").unlink()
+    with pytest.raises(ValueError, match="none of the 1 texts in .* can be read as utf-8"):
+        text_folder(tmp_path, skip_unreadable=True)
+    listing = tmp_path / "labels.csv"
+    listing.write_bytes("de/bad.txt,grün\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="labels.csv is not text in utf-8: byte 0xfc in line 1"):
+        text_folder(tmp_path, labels=listing)
+
+
+def test_texts_whose_labels_do_not_match(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    listing = tmp_path / "labels.csv"
+    listing.write_text("a.txt,x\nb.txt,y\n")
+    with pytest.raises(ValueError, match="c.txt has no label: add a line for it to"):
+        text_folder(tmp_path, labels=listing)
+    data = text_folder(tmp_path, labels=listing, skip_unlabelled=True)
+    assert data.texts == ("a", "b") and data.skipped == (str(tmp_path / "c.txt"),)

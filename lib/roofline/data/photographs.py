@@ -82,6 +82,7 @@ def picture_folder(
     classes: tuple[str, ...] | None = None,
     labels: str | Path | None = None,
     skip_unreadable: bool = False,
+    skip_unlabelled: bool = False,
 ) -> Pictures:
     """The pictures of ``folder``, one sub-folder for each class.
 
@@ -93,19 +94,22 @@ def picture_folder(
         labels: a CSV file of lines "file,class", instead of sub-folders.
         skip_unreadable: read every file once now, leave out those that can't be read and name
             them in ``skipped``. Otherwise such a file is an error when it is asked for.
+        skip_unlabelled: leave out files whose label is missing or not among ``classes``, labels
+            without a file, and empty sub-folders, and name them in ``skipped`` too.
 
     Raises:
         FileNotFoundError: no folder, or no pictures; ValueError: labels that don't match.
     """
     if size < 1:
         raise ValueError(f"size is {size}, expected at least 1 pixel")
-    paths, numbers, classes = scan(folder, KINDS, classes, labels)
-    files = tuple(str(path) for path in paths)
     skipped: list[str] = []
+    unmatched = skipped if skip_unlabelled else None
+    paths, numbers, classes = scan(folder, KINDS, classes, labels, unmatched)
+    files = tuple(str(path) for path in paths)
     if skip_unreadable:
         with ThreadPoolExecutor(4) as pool:
             readable = list(pool.map(_readable, files))
-        skipped = [file for file, good in zip(files, readable, strict=True) if not good]
+        skipped += [file for file, good in zip(files, readable, strict=True) if not good]
         numbers = numbers[torch.tensor(readable)]
         files = tuple(file for file, good in zip(files, readable, strict=True) if good)
         if not files:

@@ -1,7 +1,8 @@
 """Your own pictures and texts, from folders: one sub-folder for each class.
 
-What can't be used is an error that names the file. With ``skip_unreadable=True`` it is left out
-instead, and the data set's ``skipped`` names it.
+What can't be used is an error that names the file. With ``skip_unreadable=True`` a file that can't
+be read is left out instead, with ``skip_unlabelled=True`` one whose label doesn't match, and the
+data set's ``skipped`` names it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def scan(
     kinds: Iterable[str],
     classes: tuple[str, ...] | None = None,
     labels: str | Path | None = None,
+    skipped: list[str] | None = None,
 ) -> Listing:
     """The files of ``folder`` whose names end in one of ``kinds``, their labels, the class names.
 
@@ -32,6 +34,7 @@ def scan(
     Args:
         classes: the class names to expect, such as those of the training set; anything else is an
             error, and a class may have no file.
+        skipped: instead of raising such an error, leave the file out and add its name here.
 
     Raises:
         FileNotFoundError: no such folder, or nothing in it.
@@ -41,13 +44,20 @@ def scan(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     if labels is not None:
-        return _labelled(folder, kinds, classes, Path(labels))
+        return _labelled(folder, kinds, classes, Path(labels), skipped)
     found = {path.name: _files(path, kinds) for path in sorted(folder.iterdir()) if _visible(path)}
     if not found:
         raise FileNotFoundError(
             f"{folder} has no sub-folders: put the files of each class into a sub-folder of its "
             f"name, or pass labels= a CSV file of lines 'file,class'"
         )
+    if skipped is not None:
+        strange = [name for name in found if classes is not None and name not in classes]
+        skipped += [str(path) for name in strange for path in found.pop(name)]
+        skipped += [str(folder / name) for name, files in found.items() if not files]
+        found = {name: files for name, files in found.items() if files}
+        if not found:
+            raise FileNotFoundError(f"{folder} has no file of a class that is asked for")
     if classes is None:
         classes = tuple(found)
     for name, files in found.items():
@@ -67,7 +77,11 @@ def scan(
 
 
 def _labelled(
-    folder: Path, kinds: tuple[str, ...], classes: tuple[str, ...] | None, labels: Path
+    folder: Path,
+    kinds: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+    labels: Path,
+    skipped: list[str] | None,
 ) -> Listing:
     rows: dict[str, str] = {}
     for number, row in enumerate(csv.reader(read_text(labels).splitlines()), start=1):
@@ -76,6 +90,10 @@ def _labelled(
         rows[row[0].strip()] = row[1].strip()
     paths = _files(folder, kinds)
     names = [path.relative_to(folder).as_posix() for path in paths]
+    if skipped is not None:
+        known = [n for n in names if n in rows and (classes is None or rows[n] in classes)]
+        skipped += [str(folder / n) for n in sorted({*names, *rows} - set(known))]
+        paths, names, rows = [folder / n for n in known], known, {n: rows[n] for n in known}
     if set(rows) - set(names):
         missing = sorted(set(rows) - set(names))[0]
         raise ValueError(f"{labels} labels {missing}, but {folder / missing} is not there")
@@ -132,15 +150,19 @@ def text_folder(
     classes: tuple[str, ...] | None = None,
     labels: str | Path | None = None,
     skip_unreadable: bool = False,
+    skip_unlabelled: bool = False,
 ) -> Texts:
     """The ``.txt`` files of ``folder``, one sub-folder for each class; see :func:`scan`.
 
     Args:
         skip_unreadable: leave out files that are not text in ``encoding``, and name them in
             ``skipped``.
+        skip_unlabelled: leave out files whose label is missing or not among ``classes``, likewise.
     """
-    paths, numbers, classes = scan(folder, (".txt",), classes, labels)
-    texts, kept, skipped = [], [], []
+    skipped: list[str] = []
+    unmatched = skipped if skip_unlabelled else None
+    paths, numbers, classes = scan(folder, (".txt",), classes, labels, unmatched)
+    texts, kept = [], []
     for i, path in enumerate(paths):
         try:
             texts.append(read_text(path, encoding))
@@ -149,5 +171,7 @@ def text_folder(
             if not skip_unreadable:
                 raise
             skipped.append(str(path))
+    if not kept:
+        raise ValueError(f"none of the {len(paths)} texts in {folder} can be read as {encoding}")
     files = tuple(str(paths[i]) for i in kept)
     return Texts(tuple(texts), numbers[kept], classes, None, files, tuple(skipped))
