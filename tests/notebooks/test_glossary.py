@@ -8,6 +8,7 @@ on ``chapters/``, where nothing above that folder can be reached.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ every_chapter = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.s
 ROW = re.compile(r'^\| <a id="([^"]+)"></a>([^|]+) \| ([^|]+) \| ([^|]+) \| ([\d, ]+) \|$')
 LINK = re.compile(r"\]\((?P<path>[^)#\s]*glossary\.md)(?:#(?P<anchor>[^)]*))?\)")
 BOLD = re.compile(r"(?P<open>\[?)\*\*(?P<text>[^*]+)\*\*")
+FORMULA = re.compile(r"\$\$.+?\$\$|\$[^$]+\$", re.S)
+GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi pi rho sigma"
+)
+GREEK += " tau phi chi psi omega nabla partial odot"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -37,10 +43,22 @@ def terms() -> dict[str, str]:
     return {anchor: term for anchor, term, *_ in rows() if not anchor.startswith("symbol-")}
 
 
+@cache
 def prose(path: Path) -> str:
     cells = [cell.text for cell in read_source(path).cells if cell.kind == "markdown"]
     text = re.sub(r"```.*?```|`[^`]*`", " ", "\n\n".join(cells), flags=re.S)
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+
+
+def symbols(text: str) -> dict[str, str]:
+    """The letters and Greek letters in the formulas of a text, each with a formula that has it."""
+    found: dict[str, str] = {}
+    for formula in FORMULA.findall(text):
+        bare = re.sub(r"\\(?:text|mathrm)\{[^}]*\}", " ", formula)
+        greek = re.findall(rf"\\({'|'.join(GREEK.split())})(?![a-z])", bare)
+        latin = re.findall(r"[A-Za-z]", re.sub(r"\\[a-zA-Z]+", " ", bare))
+        found |= dict.fromkeys([*greek, *latin], formula)
+    return found
 
 
 def slug(term: str) -> str:
@@ -95,3 +113,11 @@ def test_a_term_that_is_marked_is_linked_and_in_the_glossary(path: Path) -> None
             link = LINK.match(text, bold.end())
             assert link and link["anchor"] in terms(), f"{bold['text']} isn't in the glossary"
             assert slug(bold["text"]) in link["anchor"], f"{bold['text']} leads elsewhere"
+
+
+@every_chapter
+def test_every_symbol_of_a_formula_is_in_the_glossary(path: Path) -> None:
+    known = symbols(" ".join(english for anchor, english, *_ in rows() if "symbol-" in anchor))
+    used = symbols(prose(path))
+    assert used
+    assert {symbol: formula for symbol, formula in used.items() if symbol not in known} == {}
