@@ -249,7 +249,10 @@ def _bar(what: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        console=console, transient=True, disable=hidden or not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 

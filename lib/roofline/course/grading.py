@@ -22,7 +22,7 @@ import roofline
 from roofline.course import marking, pool, running
 from roofline.course.files import Files, read_files
 from roofline.course.folder import Course, CourseError
-from roofline.course.gradebook import Book, Graded, Grades
+from roofline.course.gradebook import Book, Graded, Grades, Stopped
 from roofline.course.master import load
 from roofline.course.plan import plan, probes
 from roofline.course.recording import record, refresh_penalty
@@ -113,9 +113,17 @@ def grade(
             # If there is no sandbox, say so before anything is written.
             run.sandbox = running.engine(run.setup).workers.sandbox
         with noted(course, run.facts(len(todo), scheduler), rows) as run.id:
-            for row in run.graded(todo, scheduler):
-                rows.append(row)
-                on_progress(len(rows), total, row)
+            try:
+                for row in run.graded(todo, scheduler):
+                    rows.append(row)
+                    on_progress(len(rows), total, row)
+            except OSError as error:  # a full disk, as a rule
+                why = error.strerror or type(error).__name__
+                left = total - len(rows)
+                raise Stopped(
+                    f"stopped: {why}; {len(todo) - left} of {len(todo)} are graded and kept: "
+                    "put it right and grade again"
+                ) from None
     return sorted(rows, key=lambda row: row.student)
 
 
@@ -293,6 +301,8 @@ class _Run:
             notebook = marking.merge(path, notebook, ready.only)
         else:
             marking.about(notebook, [*reasons, *ready.notes])
+        for leftover in path.parent.glob(".*.part"):  # of a run that was killed
+            leftover.unlink(missing_ok=True)
         write_whole(path, marking.to_bytes(notebook))
 
     def _row(
