@@ -13,6 +13,8 @@ READY_MADE = (
     "torch.nn.Conv2d",
     "aten::mkldnn_convolution",
     "aten::_slow_conv2d_forward",
+    "aten::slow_conv_dilated2d",
+    "aten::_nnpack_spatial_convolution",
     "roofline.autograd.conv2d",
     "roofline.autograd.conv.convolution",
     "roofline.nn.Conv2d",
@@ -154,6 +156,7 @@ class WeightGradient(Exercise):
         "torch.func.grad",
         "torch.nn.grad.conv2d_weight",
         "aten::convolution_backward",
+        "aten::_slow_conv2d_backward",
     )
     launches = 8
 
