@@ -202,7 +202,7 @@ def test_a_measured_step_takes_longer_but_not_much(
     model = Transformer(layers, hidden, heads, 51200, 2048)
     machines = cluster(find("a100 80gb"), count, network=25e9)
     result = estimate(model, machines, plan, batch)
-    assert 0.7 * seconds < result.step_seconds < seconds
+    assert 0.8 * seconds < result.step_seconds < seconds
     assert not misfit(machines, result), "it ran"
     without = estimate(model, machines, replace(plan, recompute="none"), batch)
     assert misfit(machines, without), "which is why they recomputed"

@@ -106,6 +106,13 @@ class Device:
         return f"{self.vendor} {self.name}"
 
     @property
+    def multiprocessors(self) -> int:
+        """Of an NVIDIA GPU, from its tensor cores: 8 in each until 2018, then 4. 0 if not known."""
+        peaks = self.peaks.values() if self.vendor == "NVIDIA" else ()
+        cores = min((int(f.check["units"]) for f in peaks if "units" in f.check), default=0)
+        return cores // (8 if self.year < 2020 else 4)
+
+    @property
     def training_dtype(self) -> str:
         """bf16 where there is one, else fp16, else fp32."""
         return next(dtype for dtype in (*_HALF, "fp32") if dtype in self.peaks)

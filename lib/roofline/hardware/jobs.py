@@ -13,10 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from roofline.hardware.catalogue import Device
-from roofline.hardware.cost import Transformer, communication, flops, memory, parameters, rates
+from roofline.hardware.cost import (
+    Transformer,
+    communication,
+    flops,
+    memory,
+    parameters,
+    rates,
+    traffic,
+    waves,
+)
 from roofline.hardware.cost.checks import one_of, positive, whole
-from roofline.hardware.planner import cluster
-from roofline.hardware.planner_step import ELEMENT, PASSES, Step
+from roofline.hardware.planner import PAYLOAD, cluster
+from roofline.hardware.planner_step import ELEMENT, Step
 from roofline.hardware.plans import Cluster, Estimate, Plan
 
 TASKS = ("train", "fine-tune", "infer")
@@ -95,7 +104,7 @@ def _machines(device: Device, count: int, end: int) -> Cluster:
         middle,
         peak=middle.peak * factor,
         bandwidth=device.bandwidth.bounds[end],
-        inside=device.link.bounds[end] if device.link else NETWORK,
+        inside=PAYLOAD * device.link.bounds[end] if device.link else NETWORK,
     )
 
 
@@ -140,9 +149,14 @@ def _tuning_seconds(job: Job, machines: Cluster) -> float:
     model = job.model
     work = flops.step_flops(model, job.batch, recompute=RECOMPUTE)
     work -= 2 * parameters.matrix_parameters(model) * job.batch * model.sequence
-    moved = PASSES * model.layers * memory.activations(model, job.batch, dropout=False)
+    moved = model.layers * traffic.layer_traffic(
+        model, job.batch, recompute=RECOMPUTE, dropout=False
+    )
     weights = memory.weight_bytes(parameters.parameters(model), job.bits)
-    products = max(work / (machines.peak * machines.efficiency), 2 * weights / machines.bandwidth)
+    rate = machines.peak * machines.efficiency
+    if machines.units:
+        rate *= waves.layer_share(model, job.batch, 1, machines.units)
+    products = max(work / rate, 2 * weights / machines.bandwidth)
     link = machines.inside if machines.count <= machines.node else machines.network
     gathers = 2 * communication.all_gather_seconds(weights, machines.count, link, machines.latency)
     return max(products + moved / machines.bandwidth, gathers)

@@ -39,14 +39,19 @@ Fit = tuple[float, float, Arguments]
 """Seconds, bytes, and the plan."""
 
 
+PAYLOAD = 0.8
+"""Share of a link's rate within a node that is data and not what data is packed in: "roughly, the
+app-level bandwidth is 80% of the peak" (NCCL's maintainers on NVLink, NVIDIA/nccl issue 1054)."""
+
+
 def cluster(
     device: Device, count: int, node: int = 8, network: float = 50e9, dtype: str | None = None
 ) -> Cluster:
     """``count`` of a catalogue's ``device``, ``network`` bytes a second of each to other nodes.
 
     The efficiency is the catalogue's achieved rate over its peak where there is one, else the
-    default. A device without a known link talks to its node over the network. Of disputed figures
-    the middle is used.
+    default; of a link :data:`PAYLOAD` carries data. A device without a known link talks to its node
+    over the network, and ``network`` is what arrives. Of disputed figures the middle is used.
     """
     kind = dtype or device.training_dtype
     peak = device.peak(kind).value
@@ -56,10 +61,11 @@ def cluster(
         peak=peak,
         memory=device.memory.value,
         bandwidth=device.bandwidth.value,
-        inside=device.link.value if device.link else network,
+        inside=PAYLOAD * device.link.value if device.link else network,
         network=network,
         node=node,
         efficiency=best.value / peak if best else Cluster.efficiency,
+        units=device.multiprocessors,
     )
 
 

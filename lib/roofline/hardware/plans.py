@@ -19,6 +19,7 @@ class Cluster:
     ``network``: bytes a second and direction of a device, to its node and beyond. ``efficiency``:
     share of the peak that large products reach. ``usable``: share of the memory a program gets.
     ``overlap``: whether communication hides behind arithmetic wherever a schedule lets it.
+    ``units``: multiprocessors of one device, 0 if not known: then products fill all waves.
     """
 
     count: int
@@ -32,6 +33,7 @@ class Cluster:
     usable: float = 0.9
     latency: float = LATENCY
     overlap: bool = True
+    units: int = 0
 
     def __post_init__(self) -> None:
         whole("device count", self.count, most=MOST_DEVICES)
@@ -40,6 +42,7 @@ class Cluster:
             positive(name, getattr(self, name))
         positive("efficiency", self.efficiency, most=1)
         positive("usable", self.usable, most=1)
+        whole("multiprocessors", self.units, least=0, most=10**6)
 
 
 @dataclass(frozen=True)

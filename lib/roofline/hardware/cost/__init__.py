@@ -6,6 +6,8 @@ Start with a description, :class:`Transformer`, :class:`CNN` or :class:`RNN`, an
 - :mod:`.flops` what a step computes, and how well a machine was used (MFU, HFU);
 - :mod:`.memory` what it holds: state, activations, cache, quantised weights; :mod:`.convolution`
   and :mod:`.recurrent` have the activations of the others;
+- :mod:`.traffic` what passes through memory between its products, :mod:`.waves` how much of a GPU
+  these keep busy;
 - :mod:`.communication` what devices send each other, and how long a pipeline stands still;
 - :mod:`.rates` how fast: roofline, decode and prefill, days, checkpoints;
 - :mod:`.money` energy, carbon, price; :mod:`.scaling` how large a model a budget is best spent on.
@@ -23,6 +25,8 @@ from roofline.hardware.cost import (
     rates,
     recurrent,
     scaling,
+    traffic,
+    waves,
 )
 from roofline.hardware.cost.model import CNN, RNN, Conv, Dense, Model, Pool, Residual, Transformer
 
@@ -44,4 +48,6 @@ __all__ = [
     "rates",
     "recurrent",
     "scaling",
+    "traffic",
+    "waves",
 ]
