@@ -20,7 +20,6 @@ from roofline.course.folder import CourseError
 from roofline.course.pool import Plain, named
 
 PATIENCE = 15  # seconds for the scheduler to answer, and for a first worker to come
-DEATHS = 3  # so many workers may die over a submission before it is its own fault
 
 
 def each(items: Iterable[Plain], function_name: str, address: str) -> Iterator[Plain]:
@@ -30,7 +29,7 @@ def each(items: Iterable[Plain], function_name: str, address: str) -> Iterator[P
     with _client(distributed, address) as client:
         room = 2 * _threads(client, address)
         source = iter(items)
-        running = distributed.as_completed(with_results=False)
+        running = distributed.as_completed(loop=client.loop)
         sent: dict[Any, Plain] = {}
 
         def send() -> None:
@@ -75,7 +74,8 @@ def _outcome(distributed: Any, future: Any, item: Plain) -> Plain:
     if error is None and future.status == "finished":
         return future.result()
     if isinstance(error, distributed.KilledWorker):
-        why = f"{DEATHS} workers of the cluster died over it"
+        # Dask's allowed-failures, 3 unless the scheduler is told otherwise.
+        why = "several workers of the cluster died over it"
     elif error is not None:
         why = f"a worker of the cluster failed: {type(error).__name__}: {error}"
     else:
@@ -84,10 +84,7 @@ def _outcome(distributed: Any, future: Any, item: Plain) -> Plain:
 
 
 def _client(distributed: Any, address: str) -> Any:
-    import dask
-
     try:
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS})
         return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise CourseError(
@@ -105,7 +102,7 @@ def _threads(client: Any, address: str) -> int:
             f"the scheduler at {address} has no workers: start some with "
             f"`dask worker {address} --nthreads 1`"
         ) from None
-    own = versions()
+    own = _own_versions()
     for worker, theirs in client.run(versions).items():
         if theirs != own:
             other = ", ".join(f"{k} {theirs.get(k)}" for k in own if theirs.get(k) != own[k])
@@ -129,6 +126,10 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "Python": ".".join(platform.python_version_tuple()[:2]),
     }
+
+
+def _own_versions() -> dict[str, str]:
+    return versions()
 
 
 def _distributed() -> Any:
