@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from bench import engine
 from bench.works import WORKS, work
+from roofline.hardware.trace import recorded
 
 WAYS = [{}, {"readable": True}, {"recompute": False}, {"fused": False}]
 
@@ -31,3 +33,11 @@ def test_the_table_has_a_ratio_for_each_way() -> None:
     assert found["bytes"]["torch"] > 61_706 * 4  # at least the gradients
     assert found["bytes"]["readable"]["ratio"] > 0
     assert math.isfinite(engine.scalar(8, 0.01)["ratio"])
+
+
+def test_the_table_can_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOFLINE_TRACES", str(tmp_path))
+    monkeypatch.setenv("ROOFLINE_MEASURE", "record")
+    monkeypatch.setattr(engine, "WORKS", ["mlp"])
+    engine.record(seconds=0.01, small=True)
+    assert recorded("engine.mlp").value["ours"]["ratio"] > 0

@@ -41,18 +41,18 @@ class Work:
     def step(
         self, readable: bool = False, recompute: bool = True, fused: bool = True
     ) -> tuple[Step, optim.Optimizer]:
-        """One training step of ours, and its optimizer; each call goes on from the weights there.
+        """One training step of ours, and its optimizer. It replaces the step asked for before.
 
         ``readable``: convolutions as unfold and a matrix product. ``recompute``: attention makes
         its weights again on the way back. ``fused``: the device's kernel for the update.
         """
         optimizer = optim.AdamW(self.ours.parameters(), lr=RATE, fused=fused)
         convolution = readable_convolution if readable else nullcontext
-        attentions = [m for m in self.ours.modules() if isinstance(m, nn.MultiheadAttention)]
+        for module in self.ours.modules():
+            if isinstance(module, nn.MultiheadAttention):
+                module.recompute = recompute
 
         def step() -> torch.Tensor:
-            for attention in attentions:
-                attention.recompute = recompute
             with convolution():
                 logits = self.ours(self.x)
                 loss = losses.cross_entropy(logits.reshape(-1, logits.shape[-1]), self.y)
