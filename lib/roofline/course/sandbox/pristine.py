@@ -8,6 +8,7 @@ wall: whoever writes into this process's memory is not stopped by it. The judge 
 
 from __future__ import annotations
 
+import builtins
 import sys
 import types
 from collections.abc import Iterable
@@ -30,6 +31,7 @@ _CLASSES = (
     *(("json", "JSONEncoder"), ("json", "JSONDecoder")),
 )
 _MISSING = object()
+_MODULE = types.ModuleType
 
 # What a running program writes into its modules and classes by itself.
 _OWN = {"__builtins__", "_", "__warningregistry__", "__dict__", "__weakref__"}
@@ -46,14 +48,16 @@ class Pristine:
     """The state of the libraries, and of objects of theirs, when this was made."""
 
     def __init__(self, objects: Iterable[Any] = ()) -> None:
-        self._names: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._names: list[tuple[dict[str, Any], dict[str, Any], bool]] = []
+        self._builtins = vars(builtins), dict(vars(builtins))
         self._contents: list[tuple[Any, Any]] = []
         self._classes: dict[int, tuple[type, dict[str, Any], bool]] = {}
         self._functions: dict[int, tuple[types.FunctionType, tuple[Any, ...]]] = {}
         self._imports = {n: (v := getattr(sys, n), list(v)) for n in ("meta_path", "path_hooks")}
-        self._modules = {n: m for n, m in list(sys.modules.items()) if _ours(n) or n in _MODULES}
-        for name, module in self._modules.items():
-            self._names.append((vars(module), dict(vars(module))))
+        self._imported = sys.modules, dict(sys.modules)
+        looked_up = {n: m for n, m in self._imported[1].items() if _ours(n) or n in _MODULES}
+        for name, module in looked_up.items():
+            self._names.append((vars(module), dict(vars(module)), _ours(name)))
             if _ours(name):
                 for value in list(vars(module).values()):
                     if isinstance(value, (dict, list, set)) and name.startswith("roofline.grading"):
@@ -65,7 +69,7 @@ class Pristine:
             if isinstance(kind, type):
                 self._classes[id(kind)] = (kind, dict(vars(kind)), False)
         for value in objects:
-            self._names.append((vars(value), dict(vars(value))))
+            self._names.append((vars(value), dict(vars(value)), True))
 
     def _keep(self, value: Any) -> None:
         if isinstance(value, type) and id(value) not in self._classes:
@@ -77,15 +81,26 @@ class Pristine:
             self._functions[id(value)] = (value, _parts(value))
             value = getattr(value, "__wrapped__", None)
 
-    def restore(self) -> None:
-        """Put everything back."""
+    def restore(self, missing: Any = _MISSING, own: Any = _OWN, module: Any = _MODULE) -> None:
+        """Put everything back. First what this very function is made of."""
+        now, before = self._builtins
+        for name, value in before.items():
+            now[name] = value
+        self._imported[0].update(self._imported[1])
+        sys.modules = self._imported[0]
+        for names, before, ours in self._names:
+            for name, value in before.items():
+                if names.get(name, missing) is not value and name not in own:
+                    names[name] = value
+            for name in names.keys() - before.keys() - own:
+                # One that stands before a builtin; a module that was imported since may stay.
+                if names is not now and (
+                    name in now or (ours and not isinstance(names[name], module))
+                ):
+                    del names[name]
         for function, parts in self._functions.values():
             if _parts(function) != parts:
                 function.__code__, function.__defaults__, function.__kwdefaults__ = parts
-        for names, before in self._names:
-            for name, value in before.items():
-                if names.get(name, _MISSING) is not value and name not in _OWN:
-                    names[name] = value
         for contents, copy in self._contents:
             if isinstance(contents, list):
                 contents[:] = copy
@@ -97,7 +112,6 @@ class Pristine:
         for name, (kept, copy) in self._imports.items():
             kept[:] = copy
             setattr(sys, name, kept)
-        sys.modules.update(self._modules)
         sys.settrace(None)
         sys.setprofile(None)
 

@@ -24,6 +24,7 @@ from roofline.course.sandbox.pristine import Hooks, Pristine
 from roofline.course.sandbox.shell import Collector, Shell, make_shell, outputs_of_a_cell
 from roofline.grading.checking import probed
 from roofline.grading.registry import Exercise, chapters, exercises
+from roofline.grading.surroundings import _modes, _set_modes
 
 AGAIN = 0.5  # seconds until a cell that swallowed its time limit is interrupted once more
 
@@ -49,63 +50,103 @@ class Runner:
                 self.shell.run_cell(source)
         self.hooks = Hooks(self.shell)
         self.pristine = Pristine(self.exercises.values())
+        self.namespace = self.shell.user_module.__dict__
+        self.modes, self.depth = _modes(), sys.getrecursionlimit()
 
     def run(self, work: dict[str, Any], descriptor: int, files: dict[str, int]) -> None:
         """Run ``work`` and send frames to ``descriptor``. ``files``: see ``outputs_of_a_cell``."""
-        send = _sender(descriptor)
-        collector = self.shell.collector
-        collector.room = work["limits"]["output_bytes"]
-        own = os.getpid()
-        room = work["limits"]["message_bytes"]
-        namespace = self.shell.user_module.__dict__
+        # Taken now: a submission may put others in their places.
+        send, getpid, leave, forget = _sender(descriptor), os.getpid, os._exit, BaseException
+        trace, profile, depth = sys.settrace, sys.setprofile, sys.setrecursionlimit
+        turns = [(cell, _line({"start": cell["index"]})) for cell in work["cells"]]
+        end = _line({"end": True})
+        own, self.folder = getpid(), os.getcwd()
+        self.shell.collector.room = work["limits"]["output_bytes"]
+        self.room = work["limits"]["message_bytes"]
+        self.files, self.seconds = files, work["limits"]["cell_seconds"]
         stopped = False
         _seed(0)
-        for cell in work["cells"]:
+        for cell, start in turns:
             if cell["exercise"] is None and stopped:
                 continue
-            send({"start": cell["index"]})
-            status, message = "error", b""
-            with outputs_of_a_cell(collector, files):
-                # Nothing that a cell does may keep the next one from its turn.
-                with suppress(BaseException):
-                    if cell["exercise"] is not None or cell["locked"]:
-                        self.hooks.restore()
-                        self.pristine.restore()
-                    if cell["exercise"] is None:
-                        status = self._cell(cell["source"], work["limits"]["cell_seconds"])
-                    else:
-                        message = self._check(cell, namespace, room)
-                        status = "ok"
-            if os.getpid() != own:  # it forked, and this is the child
-                os._exit(0)
+            send(start)
+            if cell["exercise"] is not None or cell["locked"]:
+                trace(None)
+                profile(None)
+                depth(self.depth)
+            status, message, frames = "error", b"", b""
+            # Nothing that a cell does may keep the next one from its turn.
+            try:
+                status, message = self._turn(cell)
+            except forget:
+                pass
+            if getpid() != own:  # it forked, and this is the child
+                leave(0)
             if status == "error" and cell["exercise"] is None:
                 stopped = work["stop_on_error"]
-            if message:
-                room -= len(message)
-                send({"message": cell["exercise"], "bytes": len(message)}, message)
-            if collector.capped and status == "ok":
-                status = "output-capped"
-            send({"cell": cell["index"], "status": status, "outputs": sendable(collector)})
-        send({"end": True})
+            try:
+                frames = self._frames(cell, status, message)
+            except forget:
+                self.pristine.restore()
+                frames = self._frames(cell, status, message)
+            send(frames)
+        send(end)
 
-    def _cell(self, source: str, seconds: float) -> str:
-        with _time_limit(seconds) as late:
+    def _turn(self, cell: dict[str, Any]) -> tuple[str, bytes]:
+        """Run one cell: its status, and a check's message."""
+        status, message = "error", b""
+        with outputs_of_a_cell(self.shell.collector, self.files), suppress(BaseException):
+            if cell["exercise"] is not None or cell["locked"]:
+                self.pristine.restore()
+                self.hooks.restore()
+            if cell["exercise"] is None:
+                status = self._cell(cell["source"])
+            else:
+                message = self._check(cell)
+                status = "ok"
+        return status, message
+
+    def _frames(self, cell: dict[str, Any], status: str, message: bytes) -> bytes:
+        """What is sent about a cell that has run."""
+        frames = b""
+        if message:
+            frames = _line({"message": cell["exercise"], "bytes": len(message)}) + message
+        outputs = sendable(self.shell.collector)
+        if self.shell.collector.capped and status == "ok":
+            status = "output-capped"
+        return frames + _line({"cell": cell["index"], "status": status, "outputs": outputs})
+
+    def _cell(self, source: str) -> str:
+        with _time_limit(self.seconds) as late:
             result = self.shell.run_cell(source, store_history=True)
         if late[0] and not result.success:
             return "timeout"
         return "ok" if result.success else "error"
 
-    def _check(self, cell: dict[str, Any], namespace: dict[str, Any], room: int) -> bytes:
+    def _check(self, cell: dict[str, Any]) -> bytes:
         name, exercise = cell["exercise"], self.exercises.get(cell["exercise"])
+        namespace = self.namespace
         if exercise is None:
             raise self._shown(LookupError(f"no exercise {name!r} could be loaded"))
         if cell["answer"] not in namespace:
             raise self._shown(NameError(f"name {cell['answer']!r} is not defined"))
+        self._usual()
         _seed(cell["seed"])
         message, _ = probed(exercise, namespace[cell["answer"]], cell["seed"])
-        if len(message) > room:
+        if len(message) > self.room:
             raise self._shown(ValueError(f"what it returned has {len(message):,} bytes: too many"))
+        self.room -= len(message)
         return message
+
+    def _usual(self) -> None:
+        """Python's and torch's settings as the judge has them."""
+        _set_modes(self.modes)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(False)
+        np.seterr(all="warn", under="ignore")
+        os.chdir(self.folder)
 
     def _shown(self, error: Exception) -> Exception:
         self.shell._showtraceback(type(error), error, [f"{type(error).__name__}: {error}"])
@@ -129,14 +170,17 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _sender(descriptor: int) -> Callable[..., None]:
-    write, dumps = os.write, json.dumps
+def _line(frame: dict[str, Any]) -> bytes:
+    return json.dumps(frame).encode() + b"\n"
 
-    def send(frame: dict[str, Any], after: bytes = b"") -> None:
-        for data in (dumps(frame).encode() + b"\n", after):
-            view = memoryview(data)
-            while view:
-                view = view[write(descriptor, view) :]
+
+def _sender(descriptor: int) -> Callable[[bytes], None]:
+    write, seen = os.write, memoryview
+
+    def send(data: bytes) -> None:
+        left = seen(data)
+        while left:
+            left = left[write(descriptor, left) :]
 
     return send
 
