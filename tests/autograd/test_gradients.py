@@ -10,7 +10,9 @@ from unittest import mock
 
 import pytest
 import torch
+from autograd import drawn
 from autograd.drawn import CASES, joined
+from devices import DEVICES, float_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from roofline import autograd
@@ -47,12 +49,20 @@ def blocks_of(size: int | None) -> Iterator[None]:
         yield
 
 
+# MPS has no float64, in which everything here is drawn.
+EXACT = [device for device in DEVICES if float_type(device) == torch.float64]
+
+
+@pytest.mark.parametrize("device", EXACT)
 @pytest.mark.parametrize("name", CASES)
 @few
 @given(data=st.data(), block=st.sampled_from([None, 1, 8]))
-def test_values_and_gradients_are_torchs(name: str, data: Any, block: int | None) -> None:
+def test_values_and_gradients_are_torchs(
+    name: str, device: str, data: Any, block: int | None
+) -> None:
     """To 1e-10 in float64, whatever the shape and the layout, and however small the blocks."""
-    ours, theirs, values = CASES[name](data.draw)
+    with mock.patch.object(drawn, "PLACE", [device]):
+        ours, theirs, values = CASES[name](data.draw)
     here = [Tensor(v, requires_grad=True) for v in values]
     there = [v.detach().requires_grad_() for v in values]
     before = [v.clone() for v in values]
@@ -61,7 +71,7 @@ def test_values_and_gradients_are_torchs(name: str, data: Any, block: int | None
         assert got.data.shape == expected.shape
         close(got.data, expected.detach())
         torch.manual_seed(1)
-        grad = torch.randn(expected.shape, dtype=torch.float64)
+        grad = torch.randn(expected.shape, dtype=torch.float64).to(device)
         expected.backward(grad)
         got.backward(grad)
     for leaf, twin in zip(here, there, strict=True):

@@ -239,6 +239,16 @@ def test_positions_by_difference_quotients(kind: str, data: Any, gaps: bool) -> 
     assert gradcheck(lambda *_: layer(x), x, *layer.parameters())
 
 
+@pytest.mark.parametrize("kind", ["TransformerEncoder", "TransformerDecoder"])
+def test_stacks_by_difference_quotients(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = getattr(nn, f"{kind}Layer")(2, 1, 3, 0.0, "gelu", batch_first=True)
+    stack = getattr(nn, kind)(layer, 2, nn.LayerNorm(2)).to(torch.float64)
+    values = [Tensor(numbers((1, 2, 2), gaps), True) for gaps in (False, True)]
+    values = values[:1] if kind == "TransformerEncoder" else values
+    assert gradcheck(lambda *v: stack(*v[: len(values)]), *values, *stack.parameters())
+
+
 def test_dropout_by_difference_quotients() -> None:
     layer = nn.Dropout(0.4)
 
@@ -255,3 +265,28 @@ def test_padded_recurrent_batches_by_difference_quotients() -> None:
         layer = getattr(nn, kind)(1, 2, 2, bidirectional=True).to(torch.float64)
         x = Tensor(numbers((4, 3, 1), False), True)
         assert gradcheck(lambda *_, f=layer, x=x: f(x, None, lengths)[0], x, *layer.parameters())
+
+
+# Layers that the tests below check by name, and the names of those tests.
+BY_NAME = {
+    "Dropout": test_dropout_by_difference_quotients,
+    "Embedding": test_embedding_by_difference_quotients,
+    "LearnedPositions": test_positions_by_difference_quotients,
+    "MultiheadAttention": test_attention_by_difference_quotients,
+    "RotaryPositions": test_positions_by_difference_quotients,
+    "SinusoidalPositions": test_positions_by_difference_quotients,
+    "TransformerDecoder": test_stacks_by_difference_quotients,
+    "TransformerDecoderLayer": test_decoder_layer_by_difference_quotients,
+    "TransformerEncoder": test_stacks_by_difference_quotients,
+}
+NOTHING_OF_THEIR_OWN = {"Module", "ModuleList", "Sequential"}
+
+
+def test_every_layer_is_checked() -> None:
+    """A new layer fails here until its gradients are checked."""
+    layers = {
+        name
+        for name in nn.__all__
+        if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), nn.Module)
+    }
+    assert layers == {*LAYERS, *BY_NAME, *NOTHING_OF_THEIR_OWN}
