@@ -20,6 +20,8 @@ from roofline.hardware.cost import (
     money,
     parameters,
     rates,
+    traffic,
+    waves,
 )
 from roofline.hardware.cost.convolution import layers_of
 
@@ -53,6 +55,14 @@ IMPOSSIBLE: dict[str, Callable[[], Any]] = {
     "bandwidth is 0": lambda: rates.decode_rate(1, 0),
     "utilisation is 1.5": lambda: rates.prefill_rate(1, 1, 1.5),
     "devices is 0": lambda: communication.bus_factor(0),
+    "gated is 'no'; give True or False": lambda: Transformer(2, 64, 4, 50, 8, gated="no"),  # type: ignore[arg-type]
+    "bias is 1; give True or False": lambda: Conv(2, 3, bias=1),  # type: ignore[arg-type]
+    "optimizer is of type list": lambda: memory.training_state(1, []),  # type: ignore[arg-type]
+    "recompute is of type int": lambda: flops.step_flops(
+        Transformer(2, 64, 4, 50, 8), recompute=10**400
+    ),  # type: ignore[arg-type]
+    "bytes of a mask is 0": lambda: traffic.forward_traffic(Transformer(2, 64, 4, 50, 8), mask=0),
+    "tensor is 0": lambda: waves.layer_share(Transformer(2, 64, 4, 50, 8), 1, 0, 108),
     "rank is 9": lambda: parameters.lora_parameters(8, 100, 9, 1),
 }
 
@@ -64,3 +74,36 @@ def test_the_impossible_is_one_line(what: str) -> None:
     message = str(caught.value)
     assert what in message
     assert "\n" not in message and len(message) < 160
+
+
+JUNK = (-1, 0, 2.5, math.nan, math.inf, 10**30, 10**400, "x", None, True, 1e308, [])
+DESCRIPTIONS: dict[Callable[..., Any], dict[str, Any]] = {
+    Transformer: {
+        "layers": 2, "hidden": 64, "heads": 4, "vocabulary": 50, "sequence": 8, "mlp_width": 9,
+        "kv_heads": 2, "head_dim": 16, "gated": False, "tied": True, "positions": "rotary",
+        "bias": True, "qkv_bias": True, "head_bias": False, "norm": "rms", "norms": 2,
+        "final_norm": True, "embedding_norm": False, "segments": 0, "pooler": False,
+        "experts": 4, "experts_per_token": 2,
+    },
+    RNN: {
+        "kind": "gru", "inputs": 3, "hidden": 4, "layers": 2, "directions": 2, "biases": 1,
+        "vocabulary": 7,
+    },
+    Conv: {
+        "filters": 4, "kernel": 3, "stride": 1, "padding": 1, "groups": 1, "bias": True,
+        "norm": False,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("describe", DESCRIPTIONS, ids=lambda each: each.__name__)
+def test_junk_in_any_field_is_taken_or_refused_in_one_line(describe: Callable[..., Any]) -> None:
+    refused = 0
+    for field in DESCRIPTIONS[describe]:
+        for junk in JUNK:
+            try:
+                describe(**{**DESCRIPTIONS[describe], field: junk})
+            except ValueError as problem:
+                assert "\n" not in str(problem) and len(str(problem)) < 160
+                refused += 1
+    assert refused > 6 * len(DESCRIPTIONS[describe])

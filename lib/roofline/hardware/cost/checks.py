@@ -32,8 +32,16 @@ def not_negative(name: str, value: float, most: float = LARGEST) -> float:
 
 def one_of(name: str, value: str, choices: Collection[str]) -> str:
     """``value``, if it is one of ``choices``; else a ValueError that lists them."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; give one of {', '.join(choices)}")
+    if not isinstance(value, str) or value not in choices:
+        shown = repr(value) if isinstance(value, str) else f"of type {type(value).__name__}"
+        raise ValueError(f"{name} is {shown[:40]}; give one of {', '.join(choices)}")
+    return value
+
+
+def flag(name: str, value: bool) -> bool:
+    """``value``, if it is True or False and nothing that only looks like it; else a ValueError."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {repr(value)[:40]}; give True or False")
     return value
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import one_of, whole
+from roofline.hardware.cost.checks import flag, one_of, whole
 
 POSITIONS = ("learned", "rotary", "relative", "none")
 NORMS = ("layer", "rms")
@@ -84,6 +84,10 @@ class Transformer:
         whole("segments", self.segments, least=0, most=10**6)
         whole("experts", self.experts, most=10**6)
         whole("experts_per_token", self.experts_per_token, most=10**6)
+        for name in ("gated", "tied", "bias", "qkv_bias", "head_bias"):
+            flag(name, getattr(self, name))
+        for name in ("final_norm", "embedding_norm", "pooler"):
+            flag(name, getattr(self, name))
         one_of("positions", self.positions, POSITIONS)
         one_of("norm", self.norm, NORMS)
         if self.heads % self.kv_heads:
@@ -129,6 +133,8 @@ class Conv:
         whole("stride", self.stride, most=10**5)
         whole("padding", self.padding, least=0, most=10**5)
         whole("groups", self.groups, most=10**7)
+        flag("bias", self.bias)
+        flag("norm", self.norm)
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,7 @@ class Dense:
 
     def __post_init__(self) -> None:
         whole("dense width", self.width, most=10**9)
+        flag("bias", self.bias)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def forward_traffic(
     """
     tokens = _tokens(model, batch)
     h, f = model.hidden, model.mlp_width * model.experts_per_token
+    _bytes(mask, element)
     masked = mask if dropout else 0
     outside = model.norms * (2 * element + 3 * element + masked) * h
     inside = (5 if model.gated else 2) * element * f
@@ -48,6 +49,7 @@ def backward_traffic(
     softmax reads itself and its gradient."""
     tokens = _tokens(model, batch)
     h, f = model.hidden, model.mlp_width * model.experts_per_token
+    _bytes(mask, element)
     masked = 2 * element + mask if dropout else 0
     outside = model.norms * (3 * element + masked + 3 * element) * h
     inside = (8 if model.gated else 3) * element * f
@@ -76,6 +78,11 @@ def layer_traffic(
     outside = all_of_it * ahead.outside + back.outside
     inside = all_of_it * ahead.inside + back.inside + squares
     return outside / (t if sequence_parallel else 1) + inside / t
+
+
+def _bytes(mask: int, element: int) -> None:
+    whole("bytes of a mask", mask, most=8)
+    whole("bytes of an element", element, most=8)
 
 
 def _tokens(model: Transformer, batch: int) -> float:

@@ -37,6 +37,7 @@ def layer_share(model: Transformer, batch: int, tensor: int, units: int) -> floa
     Their results: outputs; on the way back gradients of inputs and of weights.
     """
     tokens = whole("batch", batch) * model.sequence
+    whole("tensor", tensor, most=10**6)
     whole("multiprocessors", units)
     attention, keys = model.attention_width, 2 * model.kv_width
     inward = 2 if model.gated else 1
