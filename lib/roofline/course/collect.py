@@ -24,6 +24,7 @@ from roofline.course.files import plain, read_files
 from roofline.course.folder import Course, CourseError, valid_id
 from roofline.course.gradebook import Book
 from roofline.course.layouts import Directory, File, Found, from_exchange, same_name, sort_out
+from roofline.course.naming import name_notebooks
 from roofline.course.submissions import COLLECTED, TIMESTAMP, read_timestamp
 
 EXCHANGE = Path("/usr/local/share/nbgrader/exchange")  # nbgrader's own default
@@ -265,7 +266,9 @@ def _read(one: Found, assignment: str, expected: list[str]) -> _Content:
                 content.add(file.path, data)
         except Unreadable as error:
             content.notes.append(f"{plain('/'.join(file.path))}: {error}")
-    _name(notebooks, expected, content)
+    named, said = name_notebooks(notebooks, expected)
+    content.files |= named
+    content.notes += said
     return content
 
 
@@ -285,41 +288,3 @@ def _unpack(
             notebooks.append((File(path, inside, file.order), entry.read()))
         elif path not in ((TIMESTAMP,), (COLLECTED,)):
             content.add(path, entry.read())
-
-
-def _name(notebooks: list[tuple[File, bytes]], expected: list[str], content: _Content) -> None:
-    """Give notebooks the names of the assignment's; the latest of a name counts."""
-    taken: dict[str, str] = {}
-    rest: list[tuple[File, bytes]] = []
-    by_name = {name.casefold(): name for name in expected}
-    for file, data in sorted(notebooks, key=lambda pair: (pair[0].order, _copy(pair[0].path[-1]))):
-        name = by_name.get(_stem(file.path[-1].rsplit(".", 1)[0], by_name))
-        if name is None:
-            rest.append((file, data))
-            continue
-        if name in taken:
-            content.notes.append(
-                f"{plain(taken[name])} and {plain(file.path[-1])}: the latest counts"
-            )
-        taken[name] = file.path[-1]
-        content.files[f"{name}.ipynb"] = data
-    missing = [name for name in expected if name not in taken]
-    if len(missing) == 1 and rest:
-        file, data = rest.pop()
-        content.files[f"{missing[0]}.ipynb"] = data
-        content.notes.append(f"{plain(file.path[-1])} is taken as {missing[0]}.ipynb")
-    for file, data in rest:
-        content.files.setdefault(plain(file.path[-1]), data)
-
-
-def _stem(name: str, known: dict[str, str]) -> str:
-    """Which of the known names a file's name stands for, in small letters; systems and people
-    append to a copy's."""
-    stem = name.casefold()
-    return stem if stem in known else re.sub(r"([-_ ]+copy)?[-_ ]*(\d+|\(\d+\))?$", "", stem)
-
-
-def _copy(name: str) -> int:
-    """2 of ``file-2.ipynb``, ``file (2).ipynb``; 0 if it isn't a copy."""
-    match = re.search(r"[-_ ]\(?(\d{1,6})\)?\.ipynb$", name, re.I)
-    return int(match[1]) if match else 0

@@ -9,6 +9,7 @@ database, written in the same transaction; nbgrader neither sees nor minds it.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -258,21 +259,26 @@ class Book:
 
         Raises :class:`Stopped` if the database can't take them.
         """
+        log = logging.getLogger("tornado.application")  # where nbgrader puts tracebacks
+        was = log.disabled
         try:
-            self.db.commit = self.db.flush  # type: ignore[method-assign]
+            self.db.commit, log.disabled = self.db.flush, True
             try:
                 yield
             finally:
                 del self.db.commit
+                log.disabled = was
             self.db.commit()
         except BaseException as error:
             try:
                 self.db.rollback()
             except DBAPIError:  # the connection is gone, and the transaction with it
                 self.db.remove()
+            if isinstance(error, self.api.InvalidEntry):  # what nbgrader makes of some of them
+                error = error.__context__ or error
             if isinstance(error, DBAPIError):
                 raise Stopped(f"the gradebook can't be written: {_said(error)}") from None
-            raise
+            raise error
 
 
 def _said(error: SQLAlchemyError) -> str:

@@ -13,49 +13,25 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 
-import roofline
 from roofline.course import marking, pool, running
 from roofline.course.files import Files, read_files
+from roofline.course.fingerprint import code_version, private_exercises
 from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book, Graded, Grades, Stopped
 from roofline.course.master import load
 from roofline.course.plan import plan, probes
 from roofline.course.recording import record, refresh_penalty
+from roofline.course.rows import Row
 from roofline.course.runs import noted
 from roofline.course.sanitize import blank, clean
 from roofline.course.submissions import Submission, submissions
 from roofline.course.writing import write_whole
 
-
-@dataclass(frozen=True)
-class Row:
-    """What came of one submission.
-
-    ``status``: ``graded`` (now), ``unchanged`` (graded before, and nothing has changed since),
-    ``refused`` (no notebook of it can be run: 0 points, and ``reason`` says why), ``unknown`` (no
-    such student in the gradebook: not graded), ``failed`` (something on our side: the next run
-    tries again), or ``would grade`` (a dry run). ``score`` and ``max_score`` are points as the
-    gradebook has them, before a late penalty; ``score`` is None where nothing was graded.
-    ``seconds`` is how long it ran. ``digest`` stands for everything that the score depends on.
-    """
-
-    student: str
-    assignment: str
-    score: float | None
-    max_score: float
-    status: str
-    reason: str = ""
-    seconds: float = 0.0
-    digest: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+__all__ = ["Row", "grade"]
 
 
 @dataclass
@@ -67,6 +43,7 @@ class _Ready:
     files_digest: str
     notebooks: dict[str, NotebookNode]
     notes: list[str]
+    beside: dict[str, bytes]
     problems: dict[str, str] = field(default_factory=dict)
     only: str | None = None
 
@@ -142,7 +119,7 @@ class _Run:
     ):
         self.course, self.book, self.assignment = course, book, assignment
         self.exercise, self.force = exercise, force
-        self.overlay = _overlay(course.overlay)
+        self.overlay = private_exercises(course.overlay)
         self.masters = {master.name: master for master in load(course, book, assignment)}
         known = {p.exercise for m in self.masters.values() for p in probes(m).values()}
         if exercise is not None and exercise not in known:
@@ -220,13 +197,15 @@ class _Run:
                 continue
             cells = {n: plan(b, self.masters[n], ready.only) for n, b in runnable.items()}
             self.open[given.student] = ready
-            files = {**read_files(given.folder).beside, **self.beside}
+            files = {**ready.beside, **self.beside}
+            ready.beside = {}
             limits = self.course.settings.limits
             yield running.item(given.student, cells, files, self.word, limits, self.setup)
 
     def _read(self, given: Submission) -> _Ready:
         files = read_files(given.folder)
-        ready = _Ready(given, self._digest(files), files.digest(), {}, [*given.notes, *files.notes])
+        notes = [*given.notes, *files.notes]
+        ready = _Ready(given, self._digest(files), files.digest(), {}, notes, files.beside)
         before = self.before.get(given.student)
         if before is not None and before.submission == ready.files_digest:
             ready.only = self.exercise
@@ -317,24 +296,3 @@ class _Run:
         return Row(
             given.student, self.assignment, score, self.points, status, reason, seconds, digest
         )
-
-
-def _overlay(folder: Path) -> tuple[tuple[str, str], ...]:
-    """Private exercises, by file name."""
-    found = sorted(folder.glob("[a-z]*.py")) if folder.is_dir() else []
-    return tuple((path.name, path.read_text(encoding="utf-8")) for path in found)
-
-
-# What no score depends on.
-_ASIDE = {"cli.py", "lab", "bundled", "report.py", "export.py", "serve.py", "commands.py"}
-
-
-def code_version() -> str:
-    """Stands for the code of this library that a score may depend on."""
-    root = Path(roofline.__file__).parent
-    total = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).parts
-        if not _ASIDE & set(parts):
-            total.update("/".join(parts).encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()

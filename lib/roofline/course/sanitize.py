@@ -93,7 +93,7 @@ def _cell(given: dict[str, Any]) -> dict[str, Any]:
     nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
     kind = given.get("cell_type")
-    cell = {
+    cell: dict[str, Any] = {
         "kind": kind if kind in ("code", "markdown", "raw") else "raw",
         "source": plain(source) if isinstance(source, str) else "",
         "grade_id": grade_id if isinstance(grade_id, str) else "",
