@@ -44,9 +44,9 @@ def test_every_experiment_is_operated_from_the_keyboard(
 
 
 def operate(page: Any, notebook: Notebook, number: int, experiment: lab.Experiment) -> None:
-    cell = notebook.show(number)
     from playwright.sync_api import expect
 
+    cell = notebook.show(number)
     field = cell.locator(f"{LAB} input")
     field.wait_for()
     assert cell.locator(f"{LAB} img").count() == 0, "a picture before the prediction"
@@ -67,23 +67,24 @@ def operate(page: Any, notebook: Notebook, number: int, experiment: lab.Experime
             expect(switch).to_be_focused()
         expect(switch).to_have_text("Measure", timeout=WAIT)
         assert "measured on" in line.inner_text()
+        screenshot(cell, f"lab_{experiment.name}_measured")
     before, shown = line.inner_text(), picture.get_attribute("src")
     assert picture.get_attribute("title") == before
     slider = cell.locator(f"{LAB} .noUi-handle").first
     slider.focus()
     last = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
     page.keyboard.press("ArrowLeft" if last else "ArrowRight")
-    notebook.idle()
-    changed(page, line, before)
+    stands = cell.locator(f"{LAB} .widget-readout").first.inner_text()
+    changed(page, line, before, stands)
     assert picture.get_attribute("src") != shown
     assert picture.get_attribute("title") == line.inner_text()
     screenshot(cell, f"lab_{experiment.name}")
 
 
-def changed(page: Any, line: Any, before: str) -> None:
-    """Wait until the line of text is another one."""
+def changed(page: Any, line: Any, before: str, words: str) -> None:
+    """Wait until the line of text is another one, with ``words`` in it."""
     for _ in range(WAIT // 100):
-        if line.inner_text() != before:
+        if line.inner_text() != before and words in line.inner_text():
             return
         page.wait_for_timeout(100)
     raise AssertionError(f"the text under the picture is still {before!r}")

@@ -77,9 +77,12 @@ def test_text_and_picture_have_the_same_numbers():
     line = lab.training_memory.describe(result)
     figure = lab.training_memory.draw(result)
     bars, lines = figure.axes
-    widths = [bar.get_width() for bar in bars.patches]
-    sizes = [size for parts in result.parts.values() for size in parts.values()]
-    assert widths == sizes
+    for part, drawn in zip(room._PARTS, bars.collections[1:], strict=True):
+        ends = [path.get_extents() for path in drawn.get_paths()]
+        sizes = [parts[part] for parts in result.parts.values()]
+        assert [end.width for end in ends] == pytest.approx(sizes)
+    totals = [sum(parts.values()) for parts in result.parts.values()]
+    assert [end.x1 for end in ends] == pytest.approx(totals)
     for part in result.parts["selective"].values():
         assert style.size(part) in line
     assert style.size(sum(result.parts["selective"].values())) in line

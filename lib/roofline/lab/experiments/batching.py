@@ -240,13 +240,15 @@ def describe(result: Batching) -> str:
     """The picture in one line."""
     b, least, most = 16, BATCHES[0], BATCHES[-1]
     ridge = f"{result.ridge:.3g} inputs" if result.ridge < math.inf else "no batch"
+    replayed = result.speed.label.startswith("replayed")
+    where = "the recorded machine" if replayed else result.device
     ends = ", ".join(
         f"batch {n} {duration(result.modelled[n])} and {n / result.modelled[n]:,.0f} inputs a "
         f"second"
         for n in (least, b, most)
     )
     said = (
-        f"{result.layers} layers of {result.width:,} on {result.device}: arithmetic and memory "
+        f"{result.layers} layers of {result.width:,} on {where}: arithmetic and memory "
         f"take equally long at {ridge} (modelled). Modelled: {ends}. The model's figures: "
         f"{result.speed.label}. "
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from roofline import autograd
@@ -187,6 +188,18 @@ _WAYS = {"none": "-", "selective": "--", "full": ":"}
 _BYTES = {k: style.size(10.0**k) for k in range(4, 15, 2)}
 
 
+def _bars(result: Filled, part: str) -> list[list[tuple[float, float]]]:
+    """The corners of a part of each way's bar, thicker for the way that was chosen."""
+    corners = []
+    for number, (way, sizes) in enumerate(result.parts.items()):
+        left = sum(list(sizes.values())[: list(sizes).index(part)])
+        right = left + sizes[part]
+        half = 0.31 if way == result.settings["recompute"] else 0.15
+        low, high = -number - half, -number + half
+        corners.append([(left, low), (right, low), (right, high), (left, high)])
+    return corners
+
+
 def draw(result: Filled) -> Figure:
     """Left: all of memory, part by part. Right: what a layer keeps, against the sequence."""
     chosen = result.settings["recompute"]
@@ -201,14 +214,9 @@ def draw(result: Filled) -> Figure:
             Scale.even("bytes on one device (modelled)", 1.02 * most, style.size),
             Scale("All of memory, recomputing:", -2.75, 0.5, ways),
         )
-        for number, (way, parts) in enumerate(result.parts.items()):
-            start = 0.0
-            for part, look in _PARTS.items():
-                axis.barh(
-                    -number, parts[part], left=start, height=0.62 if way == chosen else 0.3,
-                    edgecolor="white", linewidth=0, **look,
-                )  # fmt: skip
-                start += parts[part]
+        for part, look in _PARTS.items():
+            bars = PolyCollection(_bars(result, part), edgecolors="white", linewidths=0, **look)
+            axis.add_collection(bars, autolim=False)
         room = catalogue.find(DEVICE).memory.value
         if room < most:
             axis.axvline(room, color=style.BLACK, linewidth=1.2, linestyle="--")
