@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from roofline.hardware.catalogue import CONFIDENCES, UNITS, Device, Figure, devices, find
+from roofline.hardware.catalogue import CONFIDENCES, UNITS, Device, Figure, devices, find, recorded
 
 WANTED = """
 RTX 3090, RTX 4090, RTX 5090, T4, V100, A10, A100 40GB, A100 80GB, L40S, H100 PCIe, H100 SXM, H200,
@@ -33,6 +33,10 @@ def test_figures_say_where_they_are_from(device: Device) -> None:
         assert (figure.low < figure.high) == figure.disputed, "a range is disputed, and only that"
         if figure.confidence == "vendor":
             assert figure.url.startswith("https://"), "who says vendor can say where"
+        if "not looked up" in figure.source:
+            assert figure.confidence in ("recalled", "disputed"), "who recalls says so"
+        if figure.confidence == "recalled":
+            assert "recalled" in figure.source and "(recalled)" in str(figure)
         if figure.confidence == "computed":
             assert figure.check, "computed from what?"
     for dtype, figure in (*device.peaks.items(), *device.achieved.items()):
@@ -140,4 +144,18 @@ def test_no_peak_of_that_dtype() -> None:
     assert find("v100").training_dtype == "fp16"
     link = find("h100 sxm").link
     assert link is not None and link.value == 450e9
-    assert find("m1 max").link is None
+    assert all(device.link is not None for device in devices())
+
+
+def test_prices_are_of_an_hour_or_of_one_and_say_of_what() -> None:
+    priced = [device for device in devices() if device.prices]
+    assert len(priced) == len(devices()) - 1, "of the MI250X none is known"
+    for device in priced:
+        for kind, figure in device.prices.items():
+            assert figure.unit == {"rent": "USD/h", "buy": "USD"}[kind] and figure.note
+    assert str(find("h100 sxm").prices["rent"]) == "2.69 to 12.29 USD/h (disputed)"
+
+
+def test_the_month_of_the_catalogue() -> None:
+    year, month = recorded().split("-")
+    assert 2026 <= int(year) and 1 <= int(month) <= 12

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from roofline import lab
-from roofline.hardware import jobs
 from roofline.hardware.catalogue import devices
 from roofline.hardware.cost import parameters
 from roofline.lab.controls import Choices
@@ -138,12 +137,3 @@ def test_a_bad_setting_is_one_line(setting):
     with pytest.raises(lab.ControlError) as caught:
         lab.device_choice.model(**setting)
     assert "\n" not in str(caught.value)
-
-
-def test_what_is_bought_and_let_is_in_the_catalogue():
-    priced = [device for device in devices() if device.prices]
-    assert len(priced) == len(devices()) - 1
-    for device in priced:
-        for kind, figure in device.prices.items():
-            assert figure.unit == {"rent": "USD/h", "buy": "USD"}[kind] and figure.note
-    assert set(jobs.TASKS) == {"train", "fine-tune", "infer"}

@@ -4,7 +4,8 @@ The data is catalogue.json. Nothing in it was measured here: a figure is what so
 and per device, and ``confidence`` says who:
 
 - vendor: the maker's document, or a table that links to it;
-- secondary: another page, or recalled from the maker's document and not looked up again;
+- secondary: another page;
+- recalled: the maker's document or a price list from memory, not looked up again;
 - computed: units · operations a clock · clock, or bus width · rate;
 - disputed: sources contradict each other, so the figure is a range and is shown as one. What
   several providers ask for an hour is such a range too.
@@ -22,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-CONFIDENCES = ("vendor", "secondary", "computed", "disputed")
+CONFIDENCES = ("vendor", "secondary", "recalled", "computed", "disputed")
 UNITS = {
     "TFLOP/s": 1e12, "TOP/s": 1e12, "GB": 1e9, "GB/s": 1e9, "W": 1.0, "USD": 1.0, "USD/h": 1.0
 }  # fmt: skip
