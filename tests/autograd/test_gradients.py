@@ -89,8 +89,8 @@ def close(one: torch.Tensor, other: torch.Tensor) -> None:
 @fewer
 @given(data=st.data(), block=st.sampled_from([None, 1]))
 def test_gradients_are_difference_quotients(name: str, data: Any, block: int | None) -> None:
-    if name == "cast":
-        return  # differences of 1e-6 drown in float32
+    if name in ("cast", "embedding"):
+        return  # differences drown in float32; the row of the padding moves, and never learns
     ours, _, values = CASES[name](data.draw)
     with blocks_of(block):
         leaves = [Tensor(v, requires_grad=True) for v in values]

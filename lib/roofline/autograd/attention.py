@@ -92,7 +92,8 @@ def explicit_attention(
     groups = q.shape[-3] // k.shape[-3]
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
-    scores = wide(torch.matmul(q, k.transpose(-2, -1))) * scale
+    # Scaled before the product, of which 16 bits could overflow.
+    scores = wide(torch.matmul(q * scale, k.transpose(-2, -1)))
     if causal:
         scores += _later(scores.shape[-2], scores.shape[-1], scores)
     if mask is not None:

@@ -196,11 +196,12 @@ def convolution(
         dx = d_weight = None
         if needs[0]:
             d_cols = torch.einsum("gok,ngop->ngkp", filters, per_place)
-            d_windows = d_cols.view(*x.shape[:2], *kernel, *out)
+            d_windows = d_cols.reshape(*x.shape[:2], *kernel, *out)
             order = [0, 1, *range(2 + dims, 2 + 2 * dims), *range(2, 2 + dims)]
             dx = add_windows(d_windows.permute(order), x.shape, stride, dilation, padding)
         if needs[1]:
-            d_weight = torch.einsum("ngop,ngkp->gok", per_place, columns()[0]).view(weight.shape)
+            d_weight = torch.einsum("ngop,ngkp->gok", per_place, columns()[0])
+            d_weight = d_weight.reshape(weight.shape)
         return dx, d_weight, dy.sum((0, *range(2, 2 + dims))) if needs[2] else None
 
     return y, pullback

@@ -53,7 +53,7 @@ def cross_entropy(
 
     With p = softmax(logits) and q the target, one-hot or smoothed: loss = -sum_c w_c q_c log p_c,
     and the gradient is p sum_c(w_c q_c) - w q. Finite at any finite logits; computed and returned
-    in float32 if they have 16 bits. All ignored: NaN, as in torch.
+    in float32 if they have 16 bits. All ignored: NaN, with a gradient of 0, as in torch.
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
@@ -77,7 +77,7 @@ def cross_entropy(
         losses = losses * (1 - label_smoothing) - (log_p @ spread).unsqueeze(1) * counts
 
     def pullback(dy: torch.Tensor) -> tuple:
-        dy = dy.reshape(-1, 1) if total is None else dy / total
+        dy = dy.reshape(-1, 1) if total is None else dy / (total + (total == 0))
         hit = dy * share
         every = hit
         if spread is not None:

@@ -116,7 +116,7 @@ def batch_norm(
             raise ValueError(
                 f"batch_norm needs more than one value a channel; x is {tuple(x.shape)}"
             )
-        mean = x.mean(dims)
+        mean = wide(x).mean(dims)
         var = (x - mean.view(column)).square_().mean(dims)
         if training and running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
@@ -124,7 +124,7 @@ def batch_norm(
     else:
         mean, var = running_mean, running_var
     scale = torch.rsqrt(var + eps).view(column)
-    normal = (x - mean.view(column)) * scale
+    normal = ((x - mean.view(column)) * scale).to(x.dtype)
     y = normal if weight is None else normal * weight.view(column)
     if bias is not None:
         y = y + bias.view(column)
@@ -136,7 +136,7 @@ def batch_norm(
             if batch:
                 along = (dx * normal).mean(dims, keepdim=True)
                 dx = dx - dx.mean(dims, keepdim=True) - normal * along
-            dx = dx * scale
+            dx = (dx * scale).to(x.dtype)
         return (
             dx,
             None,

@@ -164,7 +164,7 @@ def weighted_mean(
     if kv_heads != heads:
         shared = (n, kv_heads, heads // kv_heads, s, d)
         k, v = (x.unsqueeze(2).expand(shared).reshape(n, heads, s, d) for x in (k, v))
-    scores = (q @ k.transpose()) * d**-0.5
+    scores = (q * d**-0.5) @ k.transpose()
     allowed = torch.ones(t, s, dtype=torch.bool, device=q.device)
     if causal:
         allowed = allowed.tril(s - t)

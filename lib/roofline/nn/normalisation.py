@@ -51,7 +51,8 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """Divide by the root mean square over the last dimension and scale: no mean, no bias.
 
-    ``eps`` None is the resolution of x's dtype, as in torch. Zhang, Sennrich, 1910.07467.
+    ``eps`` None is the resolution of x's dtype, or of float32 for 16 bits, as in torch.
+    Zhang, Sennrich, 1910.07467.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class RMSNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _check_features(self, x, self.normalized_shape)
-        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        resolution = torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps
+        eps = resolution if self.eps is None else self.eps
         return autograd.rms_norm(x, self.weight, eps)
 
     def extra_repr(self) -> str:
