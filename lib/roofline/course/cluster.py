@@ -119,7 +119,7 @@ def versions() -> dict[str, str]:
     import torch
 
     import roofline
-    from roofline.course.grading import code_version
+    from roofline.course.fingerprint import code_version
 
     return {
         "roofline": f"{roofline.__version__} ({code_version()[:12]})",

@@ -23,10 +23,9 @@ from typing import Any
 
 from roofline.course import marking, running
 from roofline.course.files import plain, read_files
+from roofline.course.fingerprint import code_version, private_exercises
 from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book
-from roofline.course.grading import _overlay as overlay_of
-from roofline.course.grading import code_version
 from roofline.course.master import Master, load
 from roofline.course.plan import plan
 from roofline.course.sanitize import blank, clean
@@ -84,7 +83,7 @@ class Server:
         self.setup = running.Setup(
             self.count,
             self.trust,
-            overlay_of(self.course.overlay),
+            private_exercises(self.course.overlay),
             self.course.settings.sandbox_user,
         )
         self.seen: dict[Path, _Seen] = {}

@@ -1,0 +1,255 @@
+"""What grading a class costs: beside stock nbgrader, from 100 to 2,000, on a cluster, and served.
+
+Processor seconds are those of a command and of all that it started and waited for. A figure beside
+another was taken in the same run, on the same machine; wall times mean little on a busy one, so the
+load is reported with them. ``ROOFLINE_BENCH=short`` takes a tenth of the submissions.
+
+In a result, ``submissions`` says how many each figure was taken on: stock nbgrader runs a chapter
+from top to bottom for each, so it is measured on few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from course import dask_cluster
+from course.hostile.world import CHAPTER, EXERCISES, FILE, ROOT, as_bytes, hand_in, solved
+from roofline.course.assign import release
+from roofline.course.folder import Course, create
+from roofline.course.gradebook import Book
+
+SHORT = os.environ.get("ROOFLINE_BENCH") == "short"
+
+
+def run(
+    beside_stock: int = 8 if SHORT else 40,
+    stock: int = 1 if SHORT else 3,
+    few: int = 10 if SHORT else 100,
+    many: int = 60 if SHORT else 2000,
+    on_cluster: int = 12 if SHORT else 60,
+    served: int = 7 if SHORT else 40,
+) -> dict:
+    """All figures, with how busy the machine was before each."""
+    with tempfile.TemporaryDirectory(prefix="bench-class-") as folder:
+        base = Path(folder)
+        base.chmod(0o755)
+        return {
+            "short": SHORT,
+            "cores": os.cpu_count(),
+            "stock": beside_nbgrader(base / "stock", beside_stock, stock),
+            "scale": scale(base / "scale", few, many),
+            "cluster": cluster(base / "cluster", on_cluster),
+            "served": serve(base / "served", served),
+        }
+
+
+@dataclass
+class Cost:
+    """What a command took: wall-clock and processor seconds, and the main process's peak bytes."""
+
+    wall: float
+    cpu: float
+    peak: int
+    output: str
+    load: float
+
+
+def beside_nbgrader(folder: Path, count: int, stock: int) -> dict:
+    """CPU and wall seconds a submission, ours with 2 workers, and nbgrader's own autograde."""
+    course = made(folder / "ours", count)
+    ours = measured(["grade", CHAPTER, "--workers", "2", "--json"], course.root)
+    check(ours, count)
+    theirs = folder / "theirs"
+    shutil.copytree(ROOT / "solutions" / CHAPTER, theirs / "solutions" / CHAPTER)
+    shutil.copy(ROOT / "nbgrader_config.py", theirs)
+    nbgrader = [str(Path(sys.executable).with_name("nbgrader"))]
+    subprocess.run(
+        [*nbgrader, "generate_assignment", CHAPTER],
+        **{"cwd": theirs, "check": True, "capture_output": True},
+    )
+    for number in range(stock):
+        hand_in(theirs / "classroom" / "submitted" / name(number) / CHAPTER, submission(number))
+    other = measured([*nbgrader, "autograde", CHAPTER], theirs, ours=False)
+    return {
+        "submissions": {"ours": count, "nbgrader": stock},
+        "load": [ours.load, other.load],
+        "cpu_seconds_each": {"ours": ours.cpu / count, "nbgrader": other.cpu / stock},
+        "wall_seconds_each": {"ours": ours.wall / count, "nbgrader": other.wall / stock},
+        "times_fewer_cpu_seconds": (other.cpu / stock) / (ours.cpu / count),
+        "times_shorter": (other.wall / stock) / (ours.wall / count),
+    }
+
+
+def scale(folder: Path, few: int, many: int) -> dict:
+    """The cost of each submission and the grader's memory, in runs of few and of many."""
+    costs = {}
+    for count in (few, many):
+        course = made(folder / str(count), count)
+        costs[count] = measured(["grade", CHAPTER, "--workers", "2", "--json"], course.root)
+        check(costs[count], count)
+        with Book(course) as book:
+            scores = book.scores(CHAPTER)
+        right = sum(scores[name(i)][0] == points(i) for i in range(count))
+        assert right == count == len(scores), f"the gradebook has {right} of {count} right"
+        shutil.rmtree(folder / str(count))
+    # What starting takes is the same for both: taken out, what is left is each one's own.
+    own = (costs[many].cpu - costs[few].cpu) / (many - few)
+    start = max(0.0, costs[few].cpu - own * few)
+    return {
+        "submissions": [few, many],
+        "load": [costs[few].load, costs[many].load],
+        "cpu_seconds_each": [costs[few].cpu / few, costs[many].cpu / many],
+        "ratio_of_cost_each": (costs[many].cpu / many) / (costs[few].cpu / few),
+        "cpu_seconds_to_start": start,
+        "ratio_without_start": (costs[many].cpu - start) / many / ((costs[few].cpu - start) / few),
+        "grader_peak_bytes": [costs[few].peak, costs[many].peak],
+        "ratio_of_memory": costs[many].peak / costs[few].peak,
+        "gradebook": "exact",
+    }
+
+
+def cluster(folder: Path, count: int) -> dict:
+    """Throughput of two worker processes of one thread each, beside that of one."""
+    folder.mkdir(parents=True)
+    course = made(folder / "class", count)
+    walls, loads = {}, []
+    for workers in (1, 2):
+        with dask_cluster.running(folder, workers) as started:
+            grade = ["grade", CHAPTER, "--json", "--force", "--scheduler", started.address]
+            measured(grade, course.root)  # starts their sandboxes
+            cost = measured(grade, course.root)
+            check(cost, count)
+            walls[workers] = cost.wall
+            loads.append(cost.load)
+    return {
+        "submissions": count,
+        "load": loads,
+        "wall_seconds": [walls[1], walls[2]],
+        "times_the_throughput": walls[1] / walls[2],
+    }
+
+
+def serve(folder: Path, count: int) -> dict:
+    """Seconds from a submission's arrival to its score, one after another, warm."""
+    course = made(folder / "class", 1)
+    drop = folder / "drop"
+    drop.mkdir()
+    command = [sys.executable, "-m", "roofline.cli", "serve-grader", str(drop), "--workers", "1"]
+    process = subprocess.Popen(
+        [*command, "--assignment", CHAPTER, "--course", str(course.root)],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert "watching" in process.stderr.readline()
+        load = os.getloadavg()[0]
+        seconds = []
+        for number in range(count):
+            content = as_bytes(submission(number)[FILE])
+            started = time.perf_counter()
+            (drop / f"{name(number)}.ipynb").write_bytes(content)
+            target = drop / f"{name(number)}.score.json"
+            while not target.exists():
+                assert process.poll() is None
+                time.sleep(0.005)
+            seconds.append(time.perf_counter() - started)
+            assert json.loads(target.read_text())["score"] == points(number)
+    finally:
+        process.terminate()
+        process.wait(60)
+    return {
+        "submissions": count,
+        "load": load,
+        "median_seconds": statistics.median(seconds),
+        "worst_seconds": max(seconds),
+    }
+
+
+# What the figures are taken on
+
+
+def name(number: int) -> str:
+    return f"s{number:05}"
+
+
+def chosen(number: int) -> list[str]:
+    """The exercises that one student solved: all subsets come, in turn."""
+    names = [exercise.split(".")[1] for exercise in EXERCISES]
+    bits = (number * 37 + 1) % 2 ** len(names) or 1
+    return [one for i, one in enumerate(names) if bits >> i & 1]
+
+
+def submission(number: int) -> dict:
+    return {FILE: solved(*chosen(number))}
+
+
+def points(number: int) -> float:
+    from course.hostile.world import POINTS
+
+    return float(sum(POINTS[f"backprop.{one}"] for one in chosen(number)))
+
+
+def made(folder: Path, count: int) -> Course:
+    """A course with so many submissions, none of them graded."""
+    course = create(folder)
+    release(course, CHAPTER)
+    with Book(course) as book:
+        book.add_students({name(i): {} for i in range(count)})
+    for number in range(count):
+        hand_in(course.submitted / name(number) / CHAPTER, submission(number))
+    return course
+
+
+def environment() -> dict[str, str]:
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "lib"), "ROOFLINE_MEASURE": "replay"}
+    return os.environ | own
+
+
+def measured(arguments: list[str], where: Path, ours: bool = True) -> Cost:
+    """Run a command and say what it took."""
+    command = [sys.executable, "-m", "roofline.cli", "class", *arguments] if ours else arguments
+    load = os.getloadavg()[0]
+    peak = [0]
+    with tempfile.TemporaryFile("w+") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=where, env=environment(), stdout=output, stderr=subprocess.STDOUT
+        )
+        watch = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
+        watch.start()
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read()
+    assert process.returncode == 0, said[-2000:]
+    return Cost(wall, used.ru_utime + used.ru_stime, peak[0], said, round(load, 2))
+
+
+def _watch(pid: int, peak: list[int]) -> None:
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        while True:
+            peak[0] = max(peak[0], process.memory_info().rss)
+            time.sleep(0.2)
+
+
+def check(cost: Cost, count: int) -> None:
+    """Every submission was graded, or the figure means nothing."""
+    rows = json.loads(cost.output[cost.output.index("[") :])
+    assert sum(row["status"] == "graded" for row in rows) == count, cost.output[:2000]
