@@ -83,6 +83,24 @@ def test_grouped_convolution_backward_by_hand():
     assert torch_flops(lambda: layer(x).sum().backward()) == (1 + 1 + 4) * forward
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda x, w: torch.ops.aten._slow_conv2d_forward(x, w, [3, 3], None, [2, 2], [1, 1]),
+        lambda x, w: torch.ops.aten.thnn_conv2d(x, w, [3, 3], None, [2, 2], [1, 1]),
+        lambda x, w: torch.ops.aten.slow_conv_dilated2d(x, w, [3, 3], None, [2, 2], [1, 1]),
+        lambda x, w: torch.ops.aten.mkldnn_convolution(x, w, None, [1, 1], [2, 2], [1, 1], 1),
+    ],
+    ids=["slow", "thnn", "dilated", "mkldnn"],
+)
+def test_a_convolution_s_kernel_called_by_name_costs_what_the_convolution_does(kernel):
+    x, w = torch.randn(2, 3, 9, 9), torch.randn(4, 3, 3, 3)
+    whole = count(lambda: torch.conv2d(x, w, stride=2, padding=1))
+    ours = count(kernel, x, w)
+    assert ours.flops == whole.flops == 2 * 2 * 25 * 4 * 27
+    assert torch.allclose(ours.result, whole.result, atol=1e-5)
+
+
 def mlp_step():
     model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
     x, y = torch.randn(7, 12), torch.randint(3, (7,))

@@ -31,9 +31,10 @@ def convolution(call: Arguments) -> int:
     """Every point of the output meets every weight that makes it, once for each image.
 
     For a transposed convolution the points are those of the input. ``weight`` is
-    (out, in / groups, *kernel), so groups need no term of their own.
+    (out, in / groups, *kernel), so groups need no term of their own. The kernels that "convolution"
+    chooses from can be called by name too; those don't transpose.
     """
-    moving = call["input"] if call["transposed"] else call["result"]
+    moving = call["input"] if call.get("transposed") else call["result"]
     return 2 * moving.shape[0] * prod(moving.shape[2:]) * call["weight"].numel()
 
 
@@ -87,6 +88,12 @@ def _pair(first: str, second: str) -> Formula:
     return lambda call: product(call[first], call[second])
 
 
+CONVOLUTIONS = (
+    *("convolution", "mkldnn_convolution", "cudnn_convolution", "miopen_convolution"),
+    *("_slow_conv2d_forward", "slow_conv_dilated2d", "slow_conv3d_forward", "slow_conv_dilated3d"),
+    *("thnn_conv2d", "_conv_depthwise2d", "conv_depthwise3d", "_nnpack_spatial_convolution"),
+)
+
 FORMULAS: dict[str, Formula] = {
     "mm": _pair("self", "mat2"),
     "bmm": _pair("self", "mat2"),
@@ -100,7 +107,7 @@ FORMULAS: dict[str, Formula] = {
     "dot": lambda call: 2 * call["self"].numel(),
     "vdot": lambda call: 2 * call["self"].numel(),
     "addr": lambda call: 2 * call["vec1"].numel() * call["vec2"].numel(),
-    "convolution": convolution,
+    **dict.fromkeys(CONVOLUTIONS, convolution),
     "convolution_backward": convolution_backward,
     "mkldnn_rnn_layer": recurrent,
     "mkldnn_rnn_layer_backward": recurrent_backward,
