@@ -73,7 +73,7 @@ def cross_entropy(
         label_smoothing: the share of the target spread evenly over all classes.
             Szegedy et al., 1512.00567, section 7.
 
-    If every target is ignored the mean is NaN, as in torch.
+    If every target is ignored the mean is NaN, with a gradient of 0, as in torch.
     """
     logits = _wide(logits)
     _check_classes("cross_entropy", logits, targets)
@@ -102,7 +102,9 @@ def nll(
     share = counts.to(x.dtype) if weight is None else counts * weight[safe]
     losses = -x[torch.arange(len(safe), device=safe.device), safe] * share
     if reduction == "mean":
-        return losses.sum() / share.sum()
+        total = share.sum()
+        nothing = total == 0  # all ignored: NaN, with a gradient of 0
+        return losses.sum() / (total + nothing) + torch.where(nothing, torch.nan, 0.0)
     return _reduced(autograd.reshape(losses, labels.shape), reduction)
 
 
