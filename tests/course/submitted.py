@@ -12,7 +12,7 @@ from roofline.grading.judge import judge_message
 from roofline.grading.registry import case_seed
 
 WORD = "a word for the tests"
-LIMITS = Limits(cell_seconds=10, wall_seconds=40)
+LIMITS = Limits(cell_seconds=60, wall_seconds=180)  # for machines with much else to do
 
 # A right answer to drill.linear, and one that earns 3 of its 4 points.
 LINEAR = "def linear(x, w, b):\n    return x @ w.T + b, lambda dy: (dy @ w, dy.T @ x, dy.{}(0))"
