@@ -76,8 +76,11 @@ def plan(notebook: NotebookNode, master: Master, only: str | None = None) -> tup
     own = [(i, cell, checks.get(_grade_id(cell))) for i, cell in code]
     if only is not None:
         own = [entry for entry in own if entry[2] is None or entry[2].exercise == only]
+    tests = {c.grade_id for c in master.cells if c.graded and not c.solution}
     cells = [
-        Cell(i, cell.source, *((probe.exercise, probe.answer) if probe else ()))
+        Cell(i, cell.source, probe.exercise, probe.answer)
+        if probe
+        else Cell(i, cell.source, locked=_grade_id(cell) in tests)
         for i, cell, probe in own
     ]
     if not checks or any(

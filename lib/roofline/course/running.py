@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,7 @@ def item(
     return {
         "student": student,
         "notebooks": {
-            name: [[c.index, c.source, c.exercise, c.answer] for c in cells]
-            for name, cells in notebooks.items()
+            name: [list(astuple(cell)) for cell in cells] for name, cells in notebooks.items()
         },
         "files": files,
         "word": word,
