@@ -119,3 +119,10 @@ def _contrast(colour: str) -> float:
 )
 def test_sizes(count, text):
     assert style.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 layers"), (1, "1 layer"), (2048, "2,048 layers")]
+)
+def test_several(count, text):
+    assert style.several(count, "layer") == text

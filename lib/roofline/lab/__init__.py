@@ -3,6 +3,9 @@
 ``lab.remembered()`` displays one in a notebook; ``lab.remembered.model(batch=64)`` computes it, and
 ``.draw`` and ``.describe`` turn the result into a picture and into a line of text. A new experiment
 is a module in ``roofline.lab.experiments`` and a line below.
+
+Some are timed on the machine: their pictures fill while they measure, and can be stopped. See
+``measuring`` for how, ``record`` for what their saved pictures show.
 """
 
 from roofline.lab import style

@@ -12,6 +12,7 @@ import torch
 from roofline import autograd, nn, optim
 from roofline.autograd import Tensor, no_grad
 from roofline.hardware.count import count
+from roofline.lab import style
 
 Run = Callable[[], Any]
 Build = Callable[[int, int, torch.device], Run]
@@ -21,8 +22,12 @@ TOKENS, HEADS, STEPS, CHANNELS = 64, 4, 8, 16
 
 @dataclass(frozen=True)
 class Operation:
-    """What it works on, in words with ``{batch}`` and ``{width}``, and how to make a call of it."""
+    """What it works on, and how to make a call of it.
 
+    ``noun``: what the batch counts, if anything; ``on``: the rest, with ``{width}``, ``{side}``.
+    """
+
+    noun: str
     on: str
     build: Build
 
@@ -113,30 +118,32 @@ def _adam(batch: int, width: int, device: torch.device) -> Run:
     return run
 
 
-_ROWS = "{batch} rows of {width}"
-_IMAGES = f"{{batch}} images of {{side}} by {{side}} in {CHANNELS} channels"
+_ROWS = "of {width}"
+_IMAGES = f"of {{side}} by {{side}} in {CHANNELS} channels"
 OPERATIONS: dict[str, Operation] = {
-    "linear": Operation(_ROWS + ", a matrix of {width} by {width}", _linear),
-    "linear and back": Operation(_ROWS + ", forward and backward", _linear_and_back),
-    "add": Operation(_ROWS, _forward(lambda x: x + x)),
-    "relu": Operation(_ROWS, _forward(autograd.relu)),
-    "gelu": Operation(_ROWS, _forward(autograd.gelu)),
-    "softmax": Operation(_ROWS, _forward(lambda x: autograd.softmax(x, -1))),
-    "layer norm": Operation(_ROWS, _forward(autograd.layer_norm)),
-    "cross-entropy": Operation(_ROWS, _cross_entropy),
-    "convolution": Operation(_IMAGES + ", 3×3", _convolution),
-    "max pooling": Operation(_IMAGES, _pooling),
+    "linear": Operation("row", _ROWS + ", a matrix of {width} by {width}", _linear),
+    "linear and back": Operation("row", _ROWS + ", forward and backward", _linear_and_back),
+    "add": Operation("row", _ROWS, _forward(lambda x: x + x)),
+    "relu": Operation("row", _ROWS, _forward(autograd.relu)),
+    "gelu": Operation("row", _ROWS, _forward(autograd.gelu)),
+    "softmax": Operation("row", _ROWS, _forward(lambda x: autograd.softmax(x, -1))),
+    "layer norm": Operation("row", _ROWS, _forward(autograd.layer_norm)),
+    "cross-entropy": Operation("row", _ROWS, _cross_entropy),
+    "convolution": Operation("image", _IMAGES + ", 3×3", _convolution),
+    "max pooling": Operation("image", _IMAGES, _pooling),
     "attention": Operation(
-        f"{{batch}} sequences of {TOKENS} tokens of {{width}}, {HEADS} heads", _attention
+        "sequence", f"of {TOKENS} tokens of {{width}}, {HEADS} heads", _attention
     ),
-    "LSTM": Operation(f"{{batch}} sequences of {STEPS} steps of {{width}}", _lstm),
-    "AdamW": Operation("{width} by {width} weights", _adam),
+    "LSTM": Operation("sequence", f"of {STEPS} steps of {{width}}", _lstm),
+    "AdamW": Operation("", "{width} by {width} weights", _adam),
 }
 
 
 def words(name: str, width: int, batch: int) -> str:
     """What the operation works on."""
-    return OPERATIONS[name].on.format(width=width, batch=batch, side=max(2, width // 16))
+    operation = OPERATIONS[name]
+    on = operation.on.format(width=width, side=max(2, width // 16))
+    return f"{style.several(batch, operation.noun)} {on}" if operation.noun else on
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,11 @@ def size(count: float) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
+def several(count: int, noun: str) -> str:
+    """``1 layer``, ``2,048 layers``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def amount(count: float, unit: str = "") -> str:
     """A count as a reader says it, three digits and an SI prefix: ``1.89 M``, ``527 MFLOP``."""
     value, prefix = float(count), ""

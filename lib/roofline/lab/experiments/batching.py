@@ -248,8 +248,8 @@ def describe(result: Batching) -> str:
         for n in (least, b, most)
     )
     said = (
-        f"{result.layers} layers of {result.width:,} on {where}: arithmetic and memory "
-        f"take equally long at {ridge} (modelled). Modelled: {ends}. The model's figures: "
+        f"{style.several(result.layers, 'layer')} of {result.width:,} on {where}: arithmetic and "
+        f"memory take equally long at {ridge} (modelled). Modelled: {ends}. The model's figures: "
         f"{result.speed.label}. "
     )
     if result.device != THIS:

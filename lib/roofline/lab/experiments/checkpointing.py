@@ -194,7 +194,7 @@ def measured(result: Checkpointed, door: Door) -> Iterator[Step]:
 
 
 def _named(segments: int) -> str:
-    return f"measuring {segments} segment{'s' if segments > 1 else ''}"
+    return f"measuring {style.several(segments, 'segment')}"
 
 
 def training_step(result: Checkpointed, segments: int) -> Callable[[], None]:
@@ -270,7 +270,7 @@ def describe(result: Checkpointed) -> str:
     others = ", ".join(f"{n} {style.size(result.modelled[n])}" for n in sorted(result.inputs))
     said = (
         f"{result.depth} layers of {result.width} with {result.activation}, batch {result.batch}, "
-        f"in {k} segment{'s' if k > 1 else ''}: {style.size(result.modelled[k])} remembered at the "
+        f"in {style.several(k, 'segment')}: {style.size(result.modelled[k])} remembered at the "
         f"worst moment, {style.size(result.modelled[0])} without checkpoints (modelled). By "
         f"segments (modelled): {others}; least with {result.best}. A step computes "
         f"{result.slower:.3g} times as much as without (modelled, in FLOPs). "

@@ -263,11 +263,14 @@ def describe(result: Filled) -> str:
     )
     ends = ", ".join(f"{q:,} tokens {style.size(size)}" for q, size in result.measured.items())
     room = catalogue.find(DEVICE).memory
+    count = result.parameters
+    size = f"{count / 1e9:,.3g} billion" if count >= 1e9 else f"{count / 1e6:,.3g} million"
     fits = "more" if result.total > room.value else "less"
     return (
-        f"GPT of {result.parameters / 1e9:,.3g} billion parameters ({s['layers']} layers, hidden "
-        f"{s['hidden']:,}, {s['heads']} heads), {s['batch']} sequences of {s['sequence']:,} "
-        f"tokens, {s['optimizer']}, {s['precision']}, recompute {s['recompute']}: "
+        f"GPT of {size} parameters ({style.several(s['layers'], 'layer')}, hidden "
+        f"{s['hidden']:,}, {style.several(s['heads'], 'head')}), "
+        f"{style.several(s['batch'], 'sequence')} of {s['sequence']:,} tokens, {s['optimizer']}, "
+        f"{s['precision']}, recompute {s['recompute']}: "
         f"{style.size(result.total)} in all (modelled: {parts}), {fits} than the "
         f"{style.size(room.value)} of one {DEVICE} (catalogue: {room.confidence}). Recomputing "
         f"decides between (modelled): {others}. One layer keeps {style.size(result.here)} "
