@@ -205,12 +205,12 @@ def _mutate(given: Any, random: random.Random) -> Any:
     return given
 
 
-def test_two_thousand_mutated_notebooks_each_become_a_notebook_or_a_reason() -> None:
+def test_mutated_notebooks_are_planned_with_every_check() -> None:
     rng = random.Random(6)
     whole = json.loads(RELEASE.read_text())
     raw = RELEASE.read_bytes()
     read = 0
-    for number in range(2000):
+    for number in range(400):
         if number % 2:
             data = bytearray(raw)
             for _ in range(rng.randint(1, 6)):
@@ -233,7 +233,7 @@ def test_two_thousand_mutated_notebooks_each_become_a_notebook_or_a_reason() -> 
             assert all(ids[c.grade_id].source == c.source for c in GRADED)
             cells = plan(notebook, MASTER)
             assert sum(cell.exercise is not None for cell in cells) == len(GRADED)
-    assert 700 < read < 1900  # both ends were reached
+    assert 140 < read < 380  # both ends were reached
 
 
 def test_only_what_matters_is_run(given: dict[str, Any]) -> None:

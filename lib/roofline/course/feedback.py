@@ -59,7 +59,7 @@ def feedback(
     """Write the pages of an assignment that aren't up to date. Raises :class:`CourseError`."""
     with Book(course) as book:
         masters = load(course, book, assignment)
-        graded = sorted(book.graded(assignment))
+        graded = sorted(book.graded(assignment, results=False))
         if students is not None:
             if missing := sorted(set(students) - set(graded)):
                 raise CourseError(f"not graded in {assignment}: {', '.join(missing)}")

@@ -187,15 +187,16 @@ class Book:
 
     # What was graded
 
-    def graded(self, assignment: str) -> dict[str, Graded]:
-        """What was graded of an assignment, by student, with the scores of the gradebook."""
+    def graded(self, assignment: str, results: bool = True) -> dict[str, Graded]:
+        """What was graded of an assignment, by student, with the scores of the gradebook; without
+        ``results``, which are large, if they aren't needed."""
         scores = self.scores(assignment)
         with self.reading():
             rows = self.db.execute(TABLE.select().where(TABLE.c.assignment == assignment)).all()
         found = {}
         for row in rows:
             values = dict(row._mapping)
-            values["results"] = json.loads(values["results"])
+            values["results"] = json.loads(values["results"]) if results else {}
             score, max_score, _ = scores.get(row.student, (0.0, 0.0, 0.0))
             found[row.student] = Graded(**values, score=score, max_score=max_score)
         return found

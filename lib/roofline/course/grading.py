@@ -128,13 +128,14 @@ class _Run:
         self.points = sum(master.points for master in self.masters.values())
         self.word = course.word(assignment)
         self.students = set(book.students())
-        self.before = book.graded(assignment)
+        self.before = book.graded(assignment, results=False)
         self.count = workers or course.settings.workers or os.cpu_count() or 1
         self.setup = running.Setup(self.count, trust, self.overlay, course.settings.sandbox_user)
+        self.beside = read_files(course.source / assignment).beside
         released = [master.digest() for master in self.masters.values()]
+        released.append(Files(beside=self.beside).digest())
         parts = [released, self.word, code_version(), self.overlay, asdict(course.settings.limits)]
         self.version = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        self.beside = read_files(course.source / assignment).beside
         self.open: dict[str, _Ready] = {}
         self.id = ""
         self.sandbox = "unknown"  # on a cluster, each worker has its own

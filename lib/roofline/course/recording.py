@@ -134,8 +134,10 @@ def _penalties(book: Book, notebooks: list[str], seconds: float, late: Late) -> 
             earned = float(book.db.execute(query).scalar() or 0.0)
         # None and not 0: nbgrader's own sign of a submission that is in time.
         penalty = round(fraction * earned, 6) if fraction else None
-        change = sql.update(kind).where(kind.id == identity)
-        book.db.execute(change.values(late_submission_penalty=penalty))
+        known = sql.select(kind.late_submission_penalty).where(kind.id == identity)
+        if book.db.execute(known).scalar() != penalty:
+            change = sql.update(kind).where(kind.id == identity)
+            book.db.execute(change.values(late_submission_penalty=penalty))
 
 
 def _before(book: Book, graded: Graded) -> dict[str, Any] | None:
