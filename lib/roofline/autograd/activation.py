@@ -85,11 +85,11 @@ def _with_slope(x: torch.Tensor, function: Callable, needed: Any) -> Result:
     dtype, x = x.dtype, wide(x).contiguous()
     y = torch.empty_like(x)
     slope = torch.empty_like(x) if needed else y.new_empty(0)
-    space = x.new_empty((2, x.numel() if whole(x) else BLOCK))
+    space = x.new_empty((2, *(x.shape if whole(x) else [BLOCK]))).unbind(0)
 
     def step(x: torch.Tensor, y: torch.Tensor, *slope: torch.Tensor) -> None:
-        size = x.numel()
-        function(x, y, *slope, *[s[:size].view(x.shape) for s in space])
+        scratch = space if x.shape == space[0].shape else [s[: len(x)] for s in space]
+        function(x, y, *slope, *scratch)
 
     in_blocks(step, x, y, *[slope] * bool(needed))
     slope = slope.to(dtype)

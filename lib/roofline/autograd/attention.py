@@ -158,7 +158,7 @@ def _blocked(
         x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale))
         if causal:  # the last query stands beside the last key that the block sees
             n = left.shape[1]
-            (x if n == x.shape[2] else x[..., -n:]).add_(later[-n:, -n:])
+            (x if n == x.shape[2] else x[..., -n:]).add_(later if n == step else later[-n:, -n:])
         if mask is not None:
             mask = _cut(mask, row) if mask.shape[1] > 1 else mask
             x += mask if seen is None else mask[..., seen]

@@ -27,12 +27,11 @@ def in_blocks(step: Callable[..., object], *tensors: torch.Tensor) -> None:
         step(*pieces)
 
 
-def row_blocks(x: torch.Tensor) -> Iterator[slice]:
-    """Slices of the rows of a matrix, each about a block."""
-    rows = x.shape[0]
-    step = rows if whole(x) else max(1, BLOCK // x.shape[1])
-    for start in range(0, rows, max(step, 1)):
-        yield slice(start, min(start + step, rows))
+def row_blocks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Matching rows of all ``tensors``, about a block of the first, a matrix, at a time."""
+    first = tensors[0]
+    step = len(first) if whole(first) else BLOCK // first.shape[1]
+    return zip(*[x.split(max(step, 1)) for x in tensors], strict=True)
 
 
 def wide(x: torch.Tensor) -> torch.Tensor:

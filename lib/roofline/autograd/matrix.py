@@ -50,14 +50,15 @@ def matmul(x: torch.Tensor, y: torch.Tensor, *, needs: Any) -> Result:
 
 def affine(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """``rows @ weight^T + bias``, the bias added to each block while it is in the cache."""
+    turned = weight.t()
     if bias is None:
-        return torch.mm(rows, weight.t())
+        return torch.mm(rows, turned)
     size = rows.shape[0] * weight.shape[0]
     if size <= BLOCK or rows.device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.addmm(bias, rows, weight.t())
+        return torch.addmm(bias, rows, turned)
     y = rows.new_empty((rows.shape[0], weight.shape[0]))
-    for part in row_blocks(y):
-        torch.mm(rows[part], weight.t(), out=y[part]).add_(bias)
+    for out, some in row_blocks(y, rows):
+        torch.mm(some, turned, out=out).add_(bias)
     return y
 
 

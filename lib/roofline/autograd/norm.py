@@ -36,17 +36,17 @@ def layer_norm(
     def pullback(dy: torch.Tensor) -> tuple:
         d_rows, dx = dy.reshape(-1, width), torch.empty_like(rows, dtype=means.dtype)
         w = means.new_ones(width) if weight is None else wide(weight).reshape(-1)
-        share, squares = w / -width, scales * scales
-        d_weight, d_bias = torch.zeros_like(w), torch.zeros_like(w)
-        for part in row_blocks(rows):
-            dy, scale, out = wide(d_rows[part]), scales[part], dx[part]
-            centred = torch.sub(rows[part], means[part], out=out)
+        share, d_weight, d_bias = w / -width, torch.zeros_like(w), torch.zeros_like(w)
+        for values, dy, out, mean, scale, square in row_blocks(
+            rows, d_rows, dx, means, scales, scales.square()
+        ):
+            dy, centred = wide(dy), torch.sub(values, mean, out=out)
             product = dy * centred
             if needs[1]:
                 d_weight.addmv_(product.t(), scale[:, 0])
             if needs[2]:
                 d_bias.add_(dy.sum(0))
-            along = torch.mv(product, share).unsqueeze_(1).mul_(squares[part])
+            along = torch.mv(product, share).unsqueeze_(1).mul_(square)
             centred.mul_(along).add_(torch.mv(dy, share).unsqueeze_(1)).addcmul_(dy, w).mul_(scale)
         return (
             dx.view(x.shape).to(x.dtype),
@@ -77,12 +77,12 @@ def rms_norm(
         d_rows, dx = dy.reshape(rows.shape), torch.empty_like(rows)
         d_weight = scales.new_zeros(rows.shape[1])
         w = torch.ones_like(d_weight) if weight is None else wide(weight)
-        for part in row_blocks(rows):
-            dy, values, scale = wide(d_rows[part]), wide(rows[part]), scales[part]
+        for values, dy, out, scale in row_blocks(rows, d_rows, dx, scales):
+            dy, values = wide(dy), wide(values)
             product = dy * values
             d_weight += scale[:, 0] @ product
             along = (product @ w).div_(-rows.shape[1]).unsqueeze_(1).mul_(scale * scale)
-            torch.mul((values * along).addcmul_(dy, w), scale, out=dx[part])
+            torch.mul((values * along).addcmul_(dy, w), scale, out=out)
         return dx.view(x.shape), d_weight.to(x.dtype) if needs[1] else None
 
     return y.to(x.dtype).view(x.shape), pullback
