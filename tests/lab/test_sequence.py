@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from roofline import lab
 from roofline.hardware.count import count
-from roofline.hardware.recordings import Measurement
+from roofline.hardware.depth import critical_path
+from roofline.hardware.recordings import Measurement, duration
+from roofline.lab import chains
 from roofline.lab.experiments import sequence as room
 from roofline.lab.here import Here
 from torch.utils.flop_counter import FlopCounterMode
 
-KINDS = some.sampled_from(room.KINDS)
+KINDS = some.sampled_from(chains.KINDS)
 LENGTH, WIDTH = some.integers(16, 200), some.integers(2, 48)
 KERNEL = some.sampled_from([3, 5, 7, 9])
-WALK = some.sampled_from([room.FORWARD, room.TRAINING])
+WALK = some.sampled_from([chains.FORWARD, chains.TRAINING])
 MACHINE = Here(1e11, ((1 << 16, 1e10),), 1e-5, "measured on a made-up machine")
 
 
@@ -49,43 +51,41 @@ def twin(kind: str, length: int, width: int, kernel: int) -> int:
 @settings(deadline=None, max_examples=30)
 @given(KINDS, LENGTH, WIDTH, KERNEL)
 def test_flops_are_those_that_torch_and_we_count(kind, length, width, kernel):
-    modelled = room.forward_flops(kind, length, width, kernel)
+    modelled = chains.forward_flops(kind, length, width, kernel)
     assert modelled == twin(kind, length, width, kernel)
-    once = room.computation(kind, length, width, kernel, room.FORWARD, "cpu")
+    once = chains.computation(kind, length, width, kernel, chains.FORWARD, "cpu")
     assert count(once).flops == modelled
 
 
 @settings(deadline=None, max_examples=40)
 @given(KINDS, LENGTH, KERNEL, WALK)
 def test_chains_are_as_modelled(kind, length, kernel, walk):
-    modelled = room.modelled_depth(kind, length, kernel, walk)
-    assert modelled == room.counted_depth(kind, length, kernel, walk)
+    modelled = chains.modelled_depth(kind, length, kernel, walk)
+    assert modelled == chains.counted_depth(kind, length, kernel, walk)
 
 
-@pytest.mark.parametrize("kind", room.KINDS)
-@pytest.mark.parametrize("walk", [room.FORWARD, room.TRAINING])
+@pytest.mark.parametrize("kind", chains.KINDS)
+@pytest.mark.parametrize("walk", [chains.FORWARD, chains.TRAINING])
 def test_the_longest_sequence_and_another_width_too(kind, walk):
-    modelled = room.modelled_depth(kind, 512, 3, walk)
-    once = room.computation(kind, 512, 17, 3, walk, "cpu")
+    modelled = chains.modelled_depth(kind, 512, 3, walk)
+    once = chains.computation(kind, 512, 17, 3, walk, "cpu")
     once()
-    from roofline.hardware.depth import critical_path
-
     assert critical_path(once).depth == modelled
 
 
 @given(some.integers(16, 1024), some.integers(16, 128), KERNEL)
 def test_widths_make_flops_equal(length, width, kernel):
-    wanted = room.forward_flops("attention", length, width, kernel)
-    for kind in room.KINDS:
-        wide = room.equal_width(kind, length, width, kernel)
-        got = room.forward_flops(kind, length, wide, kernel)
+    wanted = chains.forward_flops("attention", length, width, kernel)
+    for kind in chains.KINDS:
+        wide = chains.equal_width(kind, length, width, kernel)
+        got = chains.forward_flops(kind, length, wide, kernel)
         # to the nearest width: half of one step
         assert abs(got - wanted) <= wanted * (1 / wide + 1 / wide**2)
 
 
 @given(some.integers(2, 5000), KERNEL)
 def test_the_last_convolution_reaches_every_token(length, kernel):
-    layers = room.layers_of(length, kernel)
+    layers = chains.layers_of(length, kernel)
     reach = 1 + sum((kernel - 1) * kernel**layer for layer in range(layers))
     assert reach >= length
     assert layers == 1 or reach - (kernel - 1) * kernel ** (layers - 1) < length
@@ -93,11 +93,11 @@ def test_the_last_convolution_reaches_every_token(length, kernel):
 
 def test_every_output_of_attention_and_the_last_state_depend_on_every_token():
     torch.manual_seed(0)
-    for kind in room.KINDS:
-        run = room.computation(kind, 27, 4, 3, room.FORWARD, "cpu")
+    for kind in chains.KINDS:
+        run = chains.computation(kind, 27, 4, 3, chains.FORWARD, "cpu")
         run()
     # three convolutions of 3 reach 27 tokens: the middle one sees the first and the last
-    weights = [torch.ones(1, 1, 3)] * room.layers_of(27, 3)
+    weights = [torch.ones(1, 1, 3)] * chains.layers_of(27, 3)
     seen = torch.zeros(27)
     for token in range(27):
         x = torch.zeros(1, 1, 27)
@@ -110,8 +110,8 @@ def test_every_output_of_attention_and_the_last_state_depend_on_every_token():
 
 def test_no_schedule_is_faster_than_the_floor():
     # 1 MFLOP at 100 GFLOP/s in 10 µs; three launches of 10 µs
-    assert room.floor_seconds(1e6, 3, MACHINE) == pytest.approx(3e-5)
-    assert room.floor_seconds(1e9, 3, MACHINE) == pytest.approx(1e-2)
+    assert chains.floor_seconds(1e6, 3, MACHINE) == pytest.approx(3e-5)
+    assert chains.floor_seconds(1e9, 3, MACHINE) == pytest.approx(1e-2)
 
 
 def timed(result):
@@ -121,12 +121,12 @@ def timed(result):
         (kind, n): Measurement(
             "x.y", [2 * result.floor[kind][result.lengths.index(n)]], "a made-up one", "2026-01-02"
         )
-        for kind in room.KINDS
+        for kind in chains.KINDS
         for n in room.measured_lengths(result.length)
     }
     counted = {
         (kind, n): result.depth[kind][result.lengths.index(n)]
-        for kind in room.KINDS
+        for kind in chains.KINDS
         for n in room.measured_lengths(result.length)
     }
     return dataclasses.replace(result, times=times, counted=counted)
@@ -136,14 +136,14 @@ def test_the_text_says_the_numbers_of_the_picture():
     result = timed(lab.sequence.model(length=128, kernel="5"))
     line = lab.sequence.describe(result)
     figure = lab.sequence.draw(result)
-    chains, clock = figure.axes
-    for place, kind in enumerate(room.KINDS):
-        drawn = dict(zip(*chains.lines[1 + 2 * place].get_data(), strict=True))
+    kernels, clock = figure.axes
+    for place, kind in enumerate(chains.KINDS):
+        drawn = dict(zip(*kernels.lines[1 + 2 * place].get_data(), strict=True))
         assert 10 ** drawn[7.0] == pytest.approx(result.modelled(kind)[0])
         points = dict(zip(*clock.lines[2 + 2 * place].get_data(), strict=True))
         seconds = result.times[kind, 128].median
         assert 10 ** points[7.0] == pytest.approx(seconds)
-        assert room.duration(seconds) in line
+        assert duration(seconds) in line
         assert f"a chain of {result.counted[kind, 128]:,} measured" in line
     assert "measured on a made-up one, 2026-01-02" in line
     assert "measured on a made-up machine" in line
@@ -162,18 +162,18 @@ def test_chains_are_counted_soon_where_that_is_quick():
     soon, late = lab.sequence.model(length=32), lab.sequence.model(length=512)
     assert truth(soon) == soon.counted["recurrent", 32] / soon.counted["attention", 32]
     assert truth(late) is None
-    chains = [late.modelled(kind)[0] for kind in ("recurrent", "attention")]
-    assert truth(timed(late)) == chains[0] / chains[1] > 100
+    longest = [late.modelled(kind)[0] for kind in ("recurrent", "attention")]
+    assert truth(timed(late)) == longest[0] / longest[1] > 100
 
 
-@pytest.mark.parametrize("walk", [room.FORWARD, room.TRAINING])
+@pytest.mark.parametrize("walk", [chains.FORWARD, chains.TRAINING])
 def test_a_step_is_a_product_and_what_follows_it(walk):
     # a product and a tanh, a convolution and a relu; going back takes at least as many again
-    least = 2 if walk == room.FORWARD else 4
-    assert least <= room.growth("recurrent", 3, walk)[1] <= 4 * least
-    assert least <= room.growth("convolution", 3, walk)[1] <= 4 * least
-    assert room.growth("attention", 3, walk)[1] == 0
-    assert 5 <= room.growth("attention", 3, room.FORWARD)[0] <= 8
+    least = 2 if walk == chains.FORWARD else 4
+    assert least <= chains.growth("recurrent", 3, walk)[1] <= 4 * least
+    assert least <= chains.growth("convolution", 3, walk)[1] <= 4 * least
+    assert chains.growth("attention", 3, walk)[1] == 0
+    assert 5 <= chains.growth("attention", 3, chains.FORWARD)[0] <= 8
 
 
 def test_nothing_is_called_measured_before_it_is():

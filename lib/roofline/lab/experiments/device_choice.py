@@ -8,7 +8,7 @@ different prices, the result is a range; it is ranked by its geometric middle.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from roofline.hardware import jobs
 from roofline.hardware.catalogue import Device, devices, recorded
-from roofline.hardware.cost import Transformer, money, parameters
+from roofline.hardware.choice import KWH_PRICE, Candidate, candidate, digits
+from roofline.hardware.cost import Transformer, parameters
 from roofline.hardware.planner import Cluster
 from roofline.lab import style
 from roofline.lab.controls import Choices, ControlError, Range, bounded
@@ -40,36 +41,7 @@ all over 2,048 tokens, GPT-2 over its 1,024."""
 TOKENS = {"train": 20.0, "fine-tune": 1e8, "infer": 1e9}
 """What the job is. To train: 20 tokens for each parameter (Hoffmann et al., arXiv 2203.15556)."""
 
-KWH_PRICE = 0.15
-"""Dollars for a kWh, which who buys a device pays too. Assumed."""
-
 SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One device with what the job needs of it, and why it is rejected; "" if it isn't.
-
-    Pairs are from best to worst. ``dollars`` is None if no price is known, ``kilowatts`` of all of
-    them if no power is.
-    """
-
-    device: Device
-    demand: jobs.Demand
-    days: tuple[float, float]
-    dollars: tuple[float, float] | None
-    kilowatts: float | None
-    reason: str
-
-    @property
-    def price(self) -> float:
-        """The middle of its range; without end where none is known."""
-        return math.sqrt(self.dollars[0] * self.dollars[1]) if self.dollars else math.inf
-
-    @property
-    def share(self) -> float:
-        """Of the memory that a program gets, in percent."""
-        return 100 * self.demand.memory_bytes / jobs.usable(self.device)
 
 
 @dataclass(frozen=True)
@@ -91,61 +63,9 @@ class Ranking:
     def reasons(self) -> dict[str, list[Candidate]]:
         """The rejected ones by the kind of constraint that they broke, most first."""
         found: dict[str, list[Candidate]] = {}
-        for candidate in self.rejected:
-            found.setdefault(candidate.reason.split(":")[0], []).append(candidate)
+        for each in self.rejected:
+            found.setdefault(each.reason.split(":")[0], []).append(each)
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
-
-
-def dollars(device: Device, count: int, hours: tuple[float, float]) -> tuple[float, float] | None:
-    """What is paid until the job is done: the rent, or the devices themselves and their power."""
-    if "rent" in device.prices:
-        low, high = device.prices["rent"].bounds
-        return money.rent(count * hours[0], low), money.rent(count * hours[1], high)
-    if "buy" not in device.prices:
-        return None
-    low, high = (count * price for price in device.prices["buy"].bounds)
-    if device.power:
-        least, most = device.power.bounds
-        low += KWH_PRICE * money.energy_kwh(count * hours[0], least)
-        high += KWH_PRICE * money.energy_kwh(count * hours[1], most)
-    return low, high
-
-
-def candidate(
-    job: jobs.Job, device: Device, count: int, budget: float, kilowatts: float, days: float
-) -> Candidate:
-    """What ``job`` takes on ``count`` of ``device``, against the limits."""
-    found = jobs.demand(job, device, count)
-    hours = found.fastest / 3600, found.slowest / 3600
-    draw = count * device.power.bounds[1] / 1000 if device.power else None
-    paid = dollars(device, count, hours)
-    result = Candidate(device, found, (hours[0] / 24, hours[1] / 24), paid, draw, reason="")
-    return replace(result, reason=reject(result, budget, kilowatts, days))
-
-
-def reject(found: Candidate, budget: float, kilowatts: float, days: float) -> str:
-    """The first limit that is broken, in one line; "" if none is.
-
-    Of a range its middle counts, of memory the least, of power the most.
-    """
-    room = jobs.usable(found.device)
-    if found.demand.memory_bytes > room:
-        parts = found.demand.memory
-        largest = max(parts, key=lambda part: parts[part])
-        return (
-            f"memory: {style.size(found.demand.memory_bytes)} of {style.size(room)}, most of it "
-            f"{largest}"
-        )
-    middle = math.sqrt(found.days[0] * found.days[1])
-    if middle > days:
-        return f"time: {_number(middle)} of {_number(days)} days"
-    if found.kilowatts is not None and found.kilowatts > kilowatts:
-        return f"power: {_number(found.kilowatts)} of {_number(kilowatts)} kW"
-    if found.dollars is None:
-        return "price: none is known"
-    if found.price > budget:
-        return f"price: {_number(found.price)} of {_number(budget)} USD"
-    return ""
 
 
 @bounded
@@ -267,13 +187,13 @@ def _time(found: Candidate) -> str:
     for unit, size in (("days", 1.0), ("h", 1 / 24), ("min", 1 / 1440)):
         if found.days[1] >= 2 * size or unit == "min":
             break
-    low, high = (_number(days / size) for days in found.days)
+    low, high = (digits(days / size) for days in found.days)
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 def _dollars(found: Candidate) -> str:
     assert found.dollars is not None
-    low, high = (_number(price) for price in found.dollars)
+    low, high = (digits(price) for price in found.dollars)
     return f"{low} USD" if low == high else f"{low} to {high} USD"
 
 
@@ -281,19 +201,12 @@ def _sequences(count: int) -> str:
     return f"{count:,} sequence{'s' if count > 1 else ''}"
 
 
-def _number(value: float) -> str:
-    """Three digits, and no exponent."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 0.001 else f"{value:.1g}"
-
-
 def describe(result: Ranking) -> str:
     """The picture in one line, with the reason for every rejection."""
     ranked = "; ".join(
         f"{place}. {each.device.name}, {_dollars(each)}, {_time(each)}, "
         f"{style.size(each.demand.memory_bytes)} ({each.share:.0f}% of memory), "
-        + (f"{_number(each.kilowatts)} kW" if each.kilowatts else "power not published")
+        + (f"{digits(each.kilowatts)} kW" if each.kilowatts else "power not published")
         + ("" if each.demand.group == 1 else f", {each.demand.group} share the model")
         for place, each in enumerate(result.ranked, start=1)
     )
@@ -303,8 +216,8 @@ def describe(result: Ranking) -> str:
     return (
         f"To {result.task} {result.network} with {style.amount(job.tokens)} tokens{bits}, "
         f"{_sequences(result.batch)} at once on {result.devices:,} of a kind, for at most "
-        f"{_number(result.budget_usd)} USD, {_number(result.power_kw)} kW and "
-        f"{_number(result.days)} days: {len(result.ranked)} can, cheapest first: "
+        f"{digits(result.budget_usd)} USD, {digits(result.power_kw)} kW and "
+        f"{digits(result.days)} days: {len(result.ranked)} can, cheapest first: "
         f"{ranked or 'none'}. Rejected: {rejected or 'none'}. All modelled from the catalogue of "
         f"{recorded()}, products at {Cluster.efficiency:.0%} of the peak where no rate is known; "
         f"what isn't let is bought, and its power paid at {KWH_PRICE} USD a kWh (assumed)."
