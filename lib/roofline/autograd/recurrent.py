@@ -107,6 +107,7 @@ class Run:
 
 
 def zeros_if_none(grad: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """``grad``, or zeros for a state that the loss doesn't depend on."""
     return torch.zeros_like(like) if grad is None else grad
 
 
