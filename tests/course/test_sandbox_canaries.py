@@ -206,6 +206,20 @@ def test_nothing_is_written_outside(sandbox: Workers, tmp_path: Path) -> None:
         assert not any(Path(folder).glob("canary-*"))
 
 
+def test_the_sandboxs_own_processes_are_out_of_reach(sandbox: Workers) -> None:
+    """No limit holds them: whoever writes into their memory would have none."""
+    reach = (
+        "import os\nfor process in (1, 2):\n"
+        "    for name in ('mem', 'environ', 'maps', 'root/tmp', 'cwd/tmp', 'fd/0'):\n"
+        "        try:\n"
+        "            os.close(os.open(f'/proc/{process}/{name}', os.O_RDWR if name == 'mem' else 0))\n"
+        "            print(process, name)\n"
+        "        except PermissionError: pass"
+    )
+    ran = run(sandbox, reach)
+    assert ran.cells == {0: "ok"} and said(ran) == ""
+
+
 def test_who_a_submission_is(sandbox: Workers) -> None:
     ran = run(
         sandbox, "print(open('/proc/self/status').read())", "import os; print(os.getgroups())"

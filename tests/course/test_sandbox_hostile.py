@@ -159,6 +159,15 @@ def test_disk_filler(sandbox: Workers) -> None:
     assert earned(ran) == 4, "a full disk is not in the way of a check"
 
 
+def test_empty_files(sandbox: Workers) -> None:
+    many = (
+        "n = 0\ntry:\n    while True:\n        open(f'/tmp/{n}', 'w').close()\n        n += 1\n"
+        "except OSError: print(n)"
+    )
+    ran = run(sandbox, many, RIGHT, CHECK)
+    assert 10_000 < int(said(ran)) < 20_000 and earned(ran) == 4
+
+
 @pytest.mark.parametrize(
     ("how", "reason"),
     [

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 FOLDER = "/home/student"  # where a submission runs
+WRITABLE = ("/tmp", FOLDER, "/dev/shm")
 # Not zero: a shared mapping of it is memory that no limit counts.
 _DEVICES = ("null", "full", "random", "urandom")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -40,7 +41,7 @@ def readable() -> list[str]:
     return kept
 
 
-def arguments(folders: dict[str, str], file_bytes: int, info: int) -> list[str]:
+def arguments(folders: dict[str, str], info: int) -> list[str]:
     """The command line of one sandbox.
 
     ``folders``: path in the sandbox -> path outside. What it runs is ``cat``, which waits for the
@@ -48,11 +49,10 @@ def arguments(folders: dict[str, str], file_bytes: int, info: int) -> list[str]:
 
     There is no ``--dev``: with it bubblewrap makes a second user namespace, which nobody can join.
     """
-    size = ["--size", str(max(file_bytes, 1 << 20))]
     line = [_program("bwrap"), "--unshare-all", "--die-with-parent", "--new-session"]
     line += ["--info-fd", str(info), "--hostname", "sandbox", "--cap-drop", "ALL"]
-    for folder in ("/tmp", FOLDER, "/dev/shm"):
-        line += [*size, "--perms", "0700", "--tmpfs", folder]
+    for folder in WRITABLE:
+        line += ["--tmpfs", folder]
     line += ["--ro-bind", "/usr", "/usr"]
     for name in _LINKS:
         path = "/" + name
@@ -72,7 +72,7 @@ def arguments(folders: dict[str, str], file_bytes: int, info: int) -> list[str]:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         line += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
     line += ["--symlink", "/proc/self/fd", "/dev/fd"]
-    line += ["--remount-ro", "/", "--chdir", "/", "--clearenv", "--", _program("cat")]
+    line += ["--remount-ro", "/", "--chdir", "/", "--", _program("cat")]
     return line
 
 

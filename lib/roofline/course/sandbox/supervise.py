@@ -25,6 +25,7 @@ from roofline.course.sandbox import bubble, kernel
 
 POLL = 0.1  # seconds between two looks at the sandbox's memory
 START = 20.0  # seconds that bubblewrap may take, on a machine with much else to do
+FILES = 20_000  # in each writable folder: an empty one takes memory too
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -74,8 +75,9 @@ def supervise(
     report: dict[str, Any] = {"status": "failed", "reason": "", "cpu": 0.0}
     try:
         limits = json.loads(line_from(control))
-        sandbox = make(folders, limits["file_bytes"], limits["files"])
-        pipe, child = _inside(sandbox, student)
+        sandbox = make(folders)
+        room = max(limits["file_bytes"], 1 << 20) + limits["files"]
+        pipe, child = _inside(sandbox, student, room)
         for descriptor in close:
             os.close(descriptor)
         report |= _watch(control, sandbox, pipe, limits, start)
@@ -104,12 +106,12 @@ def line_from(control: socket.socket) -> bytes:
     return data
 
 
-def make(folders: dict[str, str], file_bytes: int, given: int = 0) -> Sandbox:
+def make(folders: dict[str, str]) -> Sandbox:
     """A sandbox with nothing in it yet. Raises :class:`Failed`."""
     read, write = os.pipe()
     try:
         process = subprocess.Popen(
-            bubble.arguments(folders, file_bytes + given, write),
+            bubble.arguments(folders, write),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -155,9 +157,10 @@ def _read(descriptor: int, end: bytes) -> bytes:
     return data
 
 
-def _inside(sandbox: Sandbox, student: Callable[[int], None]) -> tuple[int, int]:
+def _inside(sandbox: Sandbox, student: Callable[[int], None], room: int) -> tuple[int, int]:
     """Start ``student`` in the sandbox. Returns a pipe that tells how it ended, and the pid of the
-    process between, which is in the sandbox's namespaces but for that of process ids."""
+    process between, which is in the sandbox's namespaces but for that of process ids. It gives each
+    writable folder ``room`` bytes first."""
     read, write = os.pipe()
     held = int(_statm().split()[5]) * PAGE
     between = os.fork()
@@ -170,6 +173,9 @@ def _inside(sandbox: Sandbox, student: Callable[[int], None]) -> tuple[int, int]
         os.close(read)
         kernel.join(sandbox.first)
         os.chdir("/")
+        flags = kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV
+        for folder in bubble.WRITABLE:
+            kernel.mount("none", folder, "tmpfs", flags, f"size={room},nr_inodes={FILES}")
         child = os.fork()
         if child == 0:
             try:
@@ -232,7 +238,10 @@ def used(proc: int, base: int, limit: int) -> tuple[int, float]:
     A process that was forked shares its parent's pages. If the simple sum is over the limit, the
     kernel's proportional account, which takes longer, decides.
     """
-    processes = [name for name in os.listdir(proc) if name.isdigit()]
+    try:
+        processes = [name for name in os.listdir(proc) if name.isdigit()]
+    except OSError:  # it has just ended
+        return 0, 0.0
     simple, ticks = 0, 0
     for name in processes:
         with suppress(OSError, ValueError, IndexError):

@@ -240,7 +240,10 @@ def _follow(work: Work, control: socket.socket, pipe: int) -> Ran:
     started = 0
     said = b""
     stop: tuple[Status, str] | None = None
-    waiting = [control.fileno(), pipe]
+    waiting = select.poll()  # select() knows no descriptor above 1023
+    open_pipe = True
+    for descriptor in (control.fileno(), pipe):
+        waiting.register(descriptor, select.POLLIN)
 
     def give_up(status: Status, reason: str) -> None:
         nonlocal stop, backstop
@@ -255,9 +258,10 @@ def _follow(work: Work, control: socket.socket, pipe: int) -> Ran:
         if now >= backstop:
             return _ended(ran, reader, ("failed", "the sandbox's supervisor doesn't answer"), {})
         until = min(backstop, cell_deadline) if stop is None else backstop
-        ready, _, _ = select.select(waiting, [], [], max(until - now, 0))
+        ready = [descriptor for descriptor, _ in waiting.poll(max(until - now, 0) * 1000)]
         if pipe in ready and not _feed(reader, pipe, give_up, stop is not None):
-            waiting.remove(pipe)
+            waiting.unregister(pipe)
+            open_pipe = False
         if reader.started != started:
             started = reader.started
             cell_deadline = time.monotonic() + work.limits.cell_seconds + GRACE
@@ -275,7 +279,7 @@ def _follow(work: Work, control: socket.socket, pipe: int) -> Ran:
             said += piece
     # All processes that could write are dead: what is in the pipe is all there will be.
     os.set_blocking(pipe, False)
-    while pipe in waiting and stop is None and _feed(reader, pipe, give_up, False):
+    while open_pipe and stop is None and _feed(reader, pipe, give_up, False):
         pass
     try:
         report = json.loads(said)
