@@ -205,7 +205,7 @@ def _exporter() -> Any:
             self.register_filter("highlight_code", lambda source, **_: coloured(source))
             own = {"notebook_metadata": self._nb_metadata, "resources": resources}
             self.register_filter("filter_data_type", WidgetsDataTypeFilter(parent=self, **own))
-            page, resources = TemplateExporter.from_notebook_node(self, notebook, resources, **more)
+            page, resources = TemplateExporter.from_notebook_node(self, nb, resources, **more)
             return re.sub(r"<img(?![^>]*\balt=)", '<img alt="a picture"', page), resources
 
     config: Config = GenerateFeedback().config
