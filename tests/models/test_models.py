@@ -9,7 +9,7 @@ import pytest
 import torch
 from devices import DEVICES, float_type
 from models import torch_models
-from roofline import models
+from roofline import models, nn
 from roofline.autograd import Tensor, no_grad
 from roofline.hardware.count import count
 from torch.utils.flop_counter import FlopCounterMode
@@ -313,6 +313,14 @@ def test_translation_is_greedy_and_stops_at_the_end() -> None:
     alone = model.translate(source[1:2, :3], start, end, 6)
     length = min(alone.shape[1], out.shape[1])
     assert torch.equal(alone[0, :length], out[1, :length])
+
+
+def test_every_model_has_a_twin() -> None:
+    """A new model fails here until torch_models.py has it, and a test above compares the two."""
+    found = {name for name in models.__all__ if isinstance(getattr(models, name), type)}
+    own = {name for name in found if issubclass(getattr(models, name), nn.Module)}
+    assert own == {name for name in vars(torch_models) if name in own}
+    assert len(own) == 11
 
 
 def test_too_small_pictures_and_too_few_sizes_are_refused() -> None:

@@ -62,6 +62,15 @@ def test_one_seed_draws_what_torch_draws(ours: Any, theirs: Any, shape: tuple[in
     torch.testing.assert_close(weight, theirs(torch.empty(shape)), rtol=1e-5, atol=1e-6)
 
 
+def test_every_initialiser_is_checked() -> None:
+    """A new one fails here until its variance, or torch's own draws, are compared above."""
+    names = {name for name in vars(init) if name.endswith("_") and name[0] != "_"}
+    assert names == {
+        "glorot_normal_", "glorot_uniform_", "he_normal_", "he_uniform_", "lecun_normal_",
+        "orthogonal_", "torch_default_", "torch_default_bias_",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("shape", [(3, 7), (7, 3), (4, 4), (6, 2, 2, 2)])
 def test_orthogonal_is_orthogonal(shape: tuple[int, ...]) -> None:
     weight = init.orthogonal_(torch.empty(shape), gain=2.0).flatten(1)

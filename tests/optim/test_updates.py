@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from devices import DEVICES, float_type
-from roofline import nn
+from roofline import nn, optim
 from roofline.nn import Parameter
 from roofline.optim import SGD, Adam, AdamW, clip_grad_norm_
 
@@ -32,6 +32,17 @@ def twins(device: str = "cpu") -> tuple[list[Parameter], list[torch.nn.Parameter
     torch.manual_seed(0)
     values = [torch.randn(shape, dtype=float_type(device), device=device) for shape in SHAPES]
     return [Parameter(v.clone()) for v in values], [torch.nn.Parameter(v.clone()) for v in values]
+
+
+def test_every_optimizer_and_schedule_is_checked() -> None:
+    """A new one fails here until it is compared with torch's over 50 steps."""
+    from optim import test_schedules
+
+    optimizers = {name for name in optim.__all__ if isinstance(getattr(optim, name), type)}
+    assert optimizers - {"Optimizer", "Schedule"} == {ours.__name__ for ours, *_ in CASES}
+    factors = {factor.__qualname__.split(".")[0] for factor, _ in test_schedules.CASES}
+    functions = {name for name in optim.__all__ if name[0].islower() and name[:4] != "clip"}
+    assert functions == factors
 
 
 def slope(value: torch.Tensor, step: int) -> torch.Tensor:
