@@ -48,9 +48,6 @@ class _Ready:
     only: str | None = None
 
 
-Progress = Callable[[int, int, Row], None]
-
-
 def grade(
     course: Course,
     assignment: str,
@@ -62,7 +59,7 @@ def grade(
     trust: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
-    on_progress: Progress = lambda done, of, row: None,
+    on_progress: Callable[[int, int, Row], None] = lambda done, of, row: None,
 ) -> list[Row]:
     """Grade the submissions of an assignment, in any order; only what changed since the last run.
 
@@ -251,6 +248,10 @@ class _Run:
                 seconds += done["seconds"]
                 if done["status"] != "done":
                     reasons.append(f"{name}: {done['status']}: {done['reason']}")
+                # The exercise's own mistake, or one that the submission has made it make: when the
+                # exercise is put right, everybody is graded again.
+                broken = [exercise for exercise, result in found.items() if result.get("broken")]
+                reasons += [f"the exercise {exercise} itself failed" for exercise in broken]
             self._write(ready, name, notebook, reasons)
         status = "refused" if len(ready.problems) == len(self.masters) else "graded"
         reason = "; ".join(dict.fromkeys([*reasons, *ready.notes]))[:2000]

@@ -41,26 +41,38 @@ class Judges:
         self.close()
 
     def judge(self, exercise: str, message: bytes, seed: int) -> dict[str, Any]:
-        """``{"result": ...}``, ``{"refused": why}``, or ``{"failed": why}`` if two processes in
-        turn ended over this message. Never raises."""
+        """``{"result": ...}``, ``{"refused": why}``, or ``{"failed": why}``. Never raises.
+
+        A message over which two processes in turn have ended is refused, if a third one is well.
+        """
         why = ""
         for _ in range(2):
-            process = self.free.get()
             try:
-                if process is None or not process.alive():
-                    process = _Process(self.overlay)
-                    self.all.append(process)
-                return process.ask(exercise, message, seed)
+                return self._ask(exercise, message, seed)
             except (OSError, ValueError) as error:
                 why = " ".join(str(error).split())[:200] or type(error).__name__
-                if process is not None:
-                    process.stop()
-                    with suppress(ValueError):
-                        self.all.remove(process)
-                process = None
-            finally:
-                self.free.put(process)
-        return {"failed": why}
+        try:
+            self._ask(exercise, b"", seed)
+        except (OSError, ValueError):
+            return {"failed": why}
+        return {"refused": f"the judge ended over it, twice: {why}"}
+
+    def _ask(self, exercise: str, message: bytes, seed: int) -> dict[str, Any]:
+        process = self.free.get()
+        try:
+            if process is None or not process.alive():
+                process = _Process(self.overlay)
+                self.all.append(process)
+            return process.ask(exercise, message, seed)
+        except (OSError, ValueError):
+            if process is not None:
+                process.stop()
+                with suppress(ValueError):
+                    self.all.remove(process)
+            process = None
+            raise
+        finally:
+            self.free.put(process)
 
     def close(self) -> None:
         for process in self.all:
