@@ -212,7 +212,8 @@ def test_the_sandboxs_own_processes_are_out_of_reach(sandbox: Workers) -> None:
         "import os\nfor process in (1, 2):\n"
         "    for name in ('mem', 'environ', 'maps', 'root/tmp', 'cwd/tmp', 'fd/0'):\n"
         "        try:\n"
-        "            os.close(os.open(f'/proc/{process}/{name}', os.O_RDWR if name == 'mem' else 0))\n"
+        "            mode = os.O_RDWR if name == 'mem' else os.O_RDONLY\n"
+        "            os.close(os.open(f'/proc/{process}/{name}', mode))\n"
         "            print(process, name)\n"
         "        except PermissionError: pass"
     )
