@@ -35,7 +35,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 # With --dist loadfile a worker takes whole files, in the order collected. The longest go first, so
 # that no worker is left alone with one at the end.
-LONG = ("models", "browser", "classroom", "grading", "notebooks", "packaging", "lab", "train")
+LONG = (
+    "course",
+    "models",
+    "browser",
+    "classroom",
+    "grading",
+    "notebooks",
+    "packaging",
+    "lab",
+    "train",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -119,6 +119,7 @@ def _generate(course: Course, assignment: str) -> None:
     config: Config = PyFileConfigLoader("nbgrader_config.py", path=str(course.root)).load_config()
     config.CourseDirectory.root = str(course.root)
     config.CourseDirectory.db_url = course.database
+    config.CourseDirectory.course_id = course.settings.name
     config.CourseDirectory.assignment_id = assignment
     config.GenerateAssignment.force = True
     said = _Collect()
