@@ -25,7 +25,7 @@ from roofline.course.gradebook import Book, Graded, Grades, Stopped
 from roofline.course.master import load
 from roofline.course.plan import plan, probes
 from roofline.course.recording import record, refresh_penalty
-from roofline.course.rows import Row
+from roofline.course.rows import UNSANDBOXED, Row
 from roofline.course.runs import noted
 from roofline.course.sanitize import blank, clean
 from roofline.course.submissions import Submission, submissions
@@ -235,6 +235,8 @@ class _Run:
         grades: list[Grades] = []
         results: dict[str, Any] = {}
         reasons = [*ready.problems.values()]
+        if self.sandbox == "none" and outcome["notebooks"]:
+            reasons.append(UNSANDBOXED)
         seconds = 0.0
         for name, notebook in ready.notebooks.items():
             master = self.masters[name]
@@ -248,8 +250,6 @@ class _Run:
                 seconds += done["seconds"]
                 if done["status"] != "done":
                     reasons.append(f"{name}: {done['status']}: {done['reason']}")
-                # The exercise's own mistake, or one that the submission has made it make: when the
-                # exercise is put right, everybody is graded again.
                 broken = [exercise for exercise, result in found.items() if result.get("broken")]
                 reasons += [f"the exercise {exercise} itself failed" for exercise in broken]
             self._write(ready, name, notebook, reasons)
