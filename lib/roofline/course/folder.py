@@ -217,7 +217,7 @@ settings = tomllib.loads((course / "course.toml").read_text(encoding="utf-8"))
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 
 c.CourseDirectory.root = str(course)
-# The name in the exchange. Empty, it would name no course, which a database with foreign keys minds.
+# The name in the exchange. Empty, it would name no course, and PostgreSQL wants one that is there.
 c.CourseDirectory.course_id = settings.get("name") or "course"
 c.CourseDirectory.db_url = settings.get("database") or f"sqlite:///{course / 'gradebook.db'}"
 c.OverwriteCells.add_missing_cells = True
