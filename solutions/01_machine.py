@@ -85,6 +85,9 @@ print(f"latency:  {machine.overhead * 1e6:.1f} µs for an operation on one numbe
 # <details><summary>The bytes are off by a factor</summary>
 # Three matrices take part. Each moves once.
 # </details>
+# <details><summary>The size that you found</summary>
+# In a square product of 4-byte numbers the intensity is a sixth of the side: 10 FLOPs a byte at 60.
+# </details>
 
 
 # %% solution="machine.product"
@@ -169,9 +172,9 @@ check("machine.roof", roof)
 # %% name="picture-roofline"
 side = 1024
 a, b = torch.rand(side, side, device=where), torch.rand(side, side, device=where)
-long = torch.rand(8_000_000, device=where)
+long, other = torch.rand(2, 8_000_000, device=where)
 operations = {
-    "add": lambda: long + long,
+    "add": lambda: long + other,
     "exp": lambda: long.exp(),
     "sum": lambda: long.sum(),
     "matrix × vector": lambda: a @ b[0],
@@ -212,8 +215,8 @@ print(f"ridge of this machine in float32: {ridge:.1f} FLOPs per byte ({machine.l
 # %% [markdown] name="roofline-after"
 # Three things to take from your own picture. Additions and sums sit far left, at a small share of the
 # peak, and no cleverness inside them can change that. A point above the roof isn't a miracle: its data
-# came from a cache and not from main memory, and the cache has a higher roof of its own. A point far below
-# it waits for something that the roofline doesn't know, such as the start of an operation, or a function
+# may have come from a cache, which has a higher roof of its own. Or it hardly writes: the bandwidth was
+# measured with copies, and a sum only reads. A point far below the roof waits for something that the roofline doesn't know, such as the start of an operation, or a function
 # like $\exp$ that costs more than one FLOP.
 #
 # Put other operations of the course on it, with a GPU's roofline beside yours. Commit to a number first.
@@ -309,9 +312,9 @@ check("machine.program", program)
 
 # %% name="small-operations"
 sizes = [10**k for k in range(1, 8)]
-vectors = {n: torch.rand(n, device=where) for n in sizes}
+vectors = {n: torch.rand(2, n, device=where) for n in sizes}
 clock = measure_in_turn(
-    {f"machine.add={n}": (lambda x=x: x + x) for n, x in vectors.items()},
+    {f"machine.add={n}": (lambda x=x: x[0] + x[1]) for n, x in vectors.items()},
     device=where,
     seconds=0.15,
 )
@@ -322,13 +325,20 @@ axis.set(xlabel="numbers in the vector", ylabel="ns for each number")
 plt.show()
 best = min(range(len(sizes)), key=per_number.__getitem__)
 print(
-    f"x + x costs {per_number[0]:.0f} ns a number for 10 numbers, {per_number[best]:.2f} ns for {sizes[best]:,}"
+    f"x + y costs {per_number[0]:.0f} ns a number for 10 numbers, "
+    f"{per_number[best]:.2f} ns for {sizes[best]:,}, {per_number[-1]:.2f} ns for {sizes[-1]:,}"
 )
+if per_number[-1] > 1.2 * per_number[best]:
+    print(
+        "to the right the vectors leave the caches, and memory for the result must be fetched anew"
+    )
+print(clock["machine.add=10"].label)
 
 # %% [markdown] name="precision"
 # ## Fewer bits
 #
-# A number of 16 bits moves in half the time of one of 32 and takes half the room. Whether it computes
+# A number of 16 bits moves in half the time of one of 32 and takes half the room. The common kind is
+# bfloat16, bf16 for short. Whether it computes
 # faster depends on circuits that your processor has or hasn't. Many GPUs have them. Many CPUs haven't and
 # convert each number there and back. Don't guess: this was measured by the probe.
 
@@ -352,7 +362,8 @@ print(machine.label)
 #
 # A model of so many `parameters`, `size` bytes each, writes one token for each of `batch` users at a time.
 # One such step reads every parameter once and does 2 FLOPs for each parameter and user. Return the tokens
-# per second of all users together, or 0.0 if the parameters don't fit into `memory` bytes.
+# per second of all users together, or 0.0 if the parameters don't fit into `memory` bytes. Exactly full
+# still fits.
 #
 # <details><summary>Right for one user, too high for many</summary>
 # At some batch the arithmetic takes longer than the reading.
@@ -375,7 +386,10 @@ check("machine.tokens", tokens)
 
 # %% name="devices" tags=["nbval-check-output"]
 cards = [find(name) for name in ("A100 80 GB SXM", "H100 SXM", "H200 SXM", "RTX 4090")]
-print(f"modelled from the catalogue of {recorded()}: dense products in bf16, 7 billion parameters")
+print(
+    f"modelled from the catalogue of {recorded()}: bf16 products without sparsity, 7 billion parameters"
+)
+print("(vendor): its maker's data sheet says so; (secondary): another page does")
 for card in cards:
     speed, memory = card.bandwidth.value, card.memory.value
     print(
@@ -389,8 +403,9 @@ for card in cards:
 # `x` is $(n, d)$, `y` is $(m, d)$. Return the squared distances $\lVert x_i - y_j \rVert^2$, an $(n, m)$
 # tensor. The obvious way builds all $n \cdot m \cdot d$ differences: many bytes, few FLOPs on each. But
 # $\lVert x - y\rVert^2 = \lVert x\rVert^2 + \lVert y\rVert^2 - 2\,x\!\cdot\! y$, and the last term for all
-# pairs at once is an operation that you have met. Never build anything larger than the result; that is
-# counted, of torch's operations alone. Rounding can make a distance slightly negative: return 0 then. The result has the dtype of `x`.
+# pairs at once is an operation that you have met. Make it one matrix product, with at most 16 launches in
+# all, and build nothing with more numbers than the result. Both are counted, of torch's operations alone;
+# here $n$ is much larger than $m$. Rounding can make a distance slightly negative: return 0 then. The result has the dtype of `x`.
 # `torch.cdist` is for comparison below and doesn't count here.
 #
 # <details><summary>NaN in a later square root</summary>
@@ -461,8 +476,8 @@ print(f"both count {ours.flops:,} FLOPs")
 #
 # You don't need two GPUs to test that. One thread and all threads of your processor are two machines that
 # share a memory: the second has more arithmetic. Here is what it gains on a large product, and on a matrix
-# times a vector. On many machines one thread alone can't draw all the bandwidth; then the second machine
-# has more of both, and the vector gains too.
+# times a vector. Compare both with the number of threads. On many machines one thread alone can't draw
+# all the bandwidth; then the second machine has more of both, and the vector gains too.
 
 # %% name="predict-threads"
 predict("machine.threads", None, "times as fast: matrix × vector")  # None -> your number
@@ -482,10 +497,16 @@ for what, function in (("product", lambda: square @ square), ("vector", lambda: 
         f"{what:<8} all threads against one: {gains[what]:.2f} times as fast ({times['all'].label})"
     )
 reconcile("machine.threads", gains["vector"], "times as fast", how="measured")
-if gains["vector"] < 0.8 * gains["product"]:
-    print("here more arithmetic helped the product and not, or less, what waits for memory")
-else:
+number = threads["all"]
+print(
+    f"{number} threads: product {gains['product']:.2f}, vector {gains['vector']:.2f} times as fast"
+)
+if gains["vector"] < 0.6 * min(gains["product"], number):
+    print("here more arithmetic helped the product, and much less what waits for memory")
+elif gains["vector"] > 0.8 * number:
     print("here one thread doesn't draw all the bandwidth: threads brought transfer, too")
+else:
+    print("too close for a verdict: threads bring some bandwidth, and the clock has noise")
 a100, h100 = cards[:2]
 faster = h100.peak("bf16").value / a100.peak("bf16").value
 wider = h100.bandwidth.value / a100.bandwidth.value

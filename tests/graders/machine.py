@@ -342,6 +342,13 @@ def smaller_of_two_rates(parameters, size, batch, peak, bandwidth, memory):
     return fits * min(batch * bandwidth / (parameters * size), peak / (2 * parameters))
 
 
+@wrong("machine.tokens", [SINGLE], "exactly full still fits")
+def leaves_room(parameters, size, batch, peak, bandwidth, memory):
+    if parameters * size >= memory:
+        return 0.0
+    return min(batch * bandwidth / (parameters * size), peak / (2 * parameters))
+
+
 @right("machine.tokens")
 def through_the_roofline(parameters, size, batch, peak, bandwidth, memory):
     room = memory - parameters * size
@@ -353,7 +360,7 @@ def through_the_roofline(parameters, size, batch, peak, bandwidth, memory):
 
 # --- distances ----------------------------------------------------------------------------------
 
-VALUES, POSITIVE, LARGEST = "values", "never negative", "nothing larger than the result"
+VALUES, POSITIVE, LARGEST = "values", "never negative", "one matrix product, nothing larger"
 
 
 @wrong("machine.distances", [LARGEST], "all differences were built")
@@ -401,10 +408,34 @@ def small_ones_are_zero(x, y):
     return torch.where(squares < 0.1, 0.0, squares)
 
 
+@wrong("machine.distances", [LARGEST], "reads y again")
+def a_vector_at_a_time(x, y):
+    squares = (y * y).sum(1)
+    return torch.stack([((row * row).sum() + squares - 2 * y @ row).clamp(min=0) for row in x])
+
+
+@wrong("machine.distances", [LARGEST], "only their diagonal")
+def squares_from_all_products(x, y):
+    squares = (x @ x.T).diag()[:, None] + (y @ y.T).diag()
+    return (squares - 2 * x @ y.T).clamp(min=0)
+
+
+@wrong("machine.distances", [LARGEST], "one matrix product")
+def one_column_at_a_time(x, y):
+    squares = x.new_zeros(len(x), len(y))
+    for j in range(x.shape[1]):
+        squares += (x[:, j, None] - y[:, j]) ** 2
+    return squares
+
+
 @right("machine.distances")
-def in_pieces_with_addmm(x, y):
-    parts = []
-    for piece in x.split(16):
-        base = (piece * piece).sum(1)[:, None] + (y * y).sum(1)
-        parts.append(torch.addmm(base, piece, y.T, alpha=-2).clamp_min(0))
-    return torch.cat(parts)
+def with_addmm_in_place(x, y):
+    squares = x.pow(2).sum(1, keepdim=True) + y.pow(2).sum(1)
+    return squares.addmm_(x, y.T, alpha=-2).clamp_(min=0)
+
+
+@right("machine.distances")
+def in_double_precision(x, y):
+    a, b = x.double(), y.double()
+    squares = torch.einsum("id,id->i", a, a)[:, None] + torch.einsum("jd,jd->j", b, b)
+    return (squares - 2 * torch.einsum("id,jd->ij", a, b)).clamp_min(0).to(x.dtype)

@@ -117,6 +117,10 @@ class Tokens(Exercise):
                 None,
                 over(one, self.right),
                 [
+                    (
+                        [0.0 if c[0] * c[1] == c[5] else self.right(*c) for c in one],
+                        "exactly full still fits",
+                    ),
                     (steps, "this is the time of a step: tokens per second are asked"),
                     (arithmetic, "one token needs every parameter once: bandwidth binds"),
                     (
