@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -183,6 +184,17 @@ def test_there_is_a_sandbox_and_what_was_killed_is_replaced(sandbox: Workers) ->
         assert run(few, "1").status == "done"
     with pytest.raises(ValueError, match="closed"):
         run(few, "1")
+
+
+def test_a_run_whose_zygote_is_killed_is_run_again(sandbox: Workers) -> None:
+    with Workers(1) as few, ThreadPoolExecutor(1) as pool:
+        few.start()
+        first = few._zygote.process  # type: ignore[union-attr]
+        result = pool.submit(run, few, "import time; time.sleep(2); print('done')")
+        time.sleep(1)
+        first.kill()
+        ran = result.result()
+    assert ran.status == "done" and said(ran) == "done\n"
 
 
 def test_an_instructors_test_cell_finds_the_libraries_as_they_were(sandbox: Workers) -> None:

@@ -10,7 +10,8 @@ One process imports everything once (``zygote``). For each submission it forks a
 (``supervise``), which has bubblewrap make empty namespaces (``bubble``), and forks again into them:
 that process gives up its rights (``kernel``, ``seccomp``), puts its files in place (``spool``) and
 runs the cells (``runner``, with the ``shell`` of IPython and libraries put back by ``pristine``
-before each check). What it sends is read as an enemy's (``frames``). Where there is no sandbox and
+before each check). What it sends is read as an enemy's (``frames``), and its end is waited for and
+explained (``following``). Where there is no sandbox and
 the submissions are trusted, each runs in a ``fresh`` process instead.
 
 ``docs/security.md`` says who is protected from whom.

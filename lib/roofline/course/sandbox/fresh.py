@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import IO, Any
 
+from roofline.course.sandbox.following import killed
 from roofline.course.sandbox.frames import Forged, Reader
 from roofline.course.sandbox.settings import GRACE, environment, python
 from roofline.course.work import Ran, Status, Work
@@ -44,8 +45,6 @@ def run_fresh(work: Work, file: IO[bytes], overlay: str) -> Ran:
 
 
 def _follow(work: Work, ran: Ran, process: subprocess.Popen[bytes]) -> None:
-    from roofline.course.sandbox.workers import killed
-
     pieces: queue.Queue[bytes] = queue.Queue(maxsize=64)
     source = process.stdout
     assert source is not None

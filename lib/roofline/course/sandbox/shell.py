@@ -243,6 +243,7 @@ def outputs_of_a_cell(collector: Collector, descriptors: dict[str, int]) -> Iter
         for name, descriptor in descriptors.items():
             with suppress(OSError):
                 # One byte a character at least, so this is never too little.
-                text = os.pread(descriptor, collector.room + 1, 0)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                text = os.read(descriptor, collector.room + 1)
                 os.ftruncate(descriptor, 0)
                 collector.text(name, text.decode("utf-8", "replace"))

@@ -24,7 +24,7 @@ from typing import Any
 from roofline.course.sandbox import bubble, kernel
 
 POLL = 0.1  # seconds between two looks at the sandbox's memory
-START = 20.0  # seconds that bubblewrap may take, on a machine with much else to do
+START = 60.0  # seconds that bubblewrap may take, on a machine with much else to do
 FILES = 20_000  # in each writable folder: an empty one takes memory too
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 

@@ -5,26 +5,23 @@ from __future__ import annotations
 import json
 import os
 import platform
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any
 
-from roofline.course.sandbox.frames import Forged, Reader, one_line
+from roofline.course.sandbox.following import finish, follow
+from roofline.course.sandbox.frames import one_line
 from roofline.course.sandbox.fresh import run_fresh
-from roofline.course.sandbox.settings import GRACE, environment, python
+from roofline.course.sandbox.settings import environment, python
 from roofline.course.sandbox.spool import spooled
-from roofline.course.work import Ran, Status, Work
+from roofline.course.work import Ran, Work
 
-PATIENCE = 20.0  # seconds that may pass from a submission's end to the word of its supervisor
 START = 120.0  # seconds in which all libraries are imported, on a busy machine
 
 
@@ -111,10 +108,10 @@ class Workers:
             start = time.monotonic()
             file, size, skipped = spooled(work)
             with file:
-                if self.sandbox == "none":
-                    ran = run_fresh(work, file, self.overlay)
-                else:
-                    ran = self._sandboxed(work, file, size)
+                ran = self._once(work, file, size)
+                if ran.status == "failed":  # not its doing: somebody killed a process of ours, say
+                    self.start()
+                    ran = self._once(work, file, size)
             ran.seconds = time.monotonic() - start
             finish(work, ran)
             if skipped:
@@ -122,6 +119,12 @@ class Workers:
                 note = one_line(f"left out of its folder, as links or too large: {names}")
                 ran.reason = f"{ran.reason}; {note}" if ran.reason else note
             return ran
+
+    def _once(self, work: Work, file: IO[bytes], size: int) -> Ran:
+        file.seek(0)
+        if self.sandbox == "none":
+            return run_fresh(work, file, self.overlay)
+        return self._sandboxed(work, file, size)
 
     def _sandboxed(self, work: Work, file: IO[bytes], size: int) -> Ran:
         with self._lock:
@@ -141,7 +144,7 @@ class Workers:
             }
             with suppress(OSError):
                 control.sendall(json.dumps(limits).encode() + b"\n")
-            return _follow(work, control, pipe.fileno())
+            return follow(work, control, pipe.fileno())
 
     def close(self) -> None:
         """End the processes that were started."""
@@ -229,130 +232,3 @@ class _Zygote:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-def _follow(work: Work, control: socket.socket, pipe: int) -> Ran:
-    """Read what a submission sends and what its supervisor says, until both are done."""
-    ran = Ran(work.key, "done")
-    reader = Reader(work, ran)
-    backstop = time.monotonic() + work.limits.wall_seconds + PATIENCE
-    cell_deadline = backstop
-    started = 0
-    said = b""
-    stop: tuple[Status, str] | None = None
-    waiting = select.poll()  # select() knows no descriptor above 1023
-    open_pipe = True
-    for descriptor in (control.fileno(), pipe):
-        waiting.register(descriptor, select.POLLIN)
-
-    def give_up(status: Status, reason: str) -> None:
-        nonlocal stop, backstop
-        if stop is None:
-            stop = status, reason
-            backstop = min(backstop, time.monotonic() + PATIENCE)
-            with suppress(OSError):
-                control.shutdown(socket.SHUT_WR)
-
-    while not said.endswith(b"\n"):
-        now = time.monotonic()
-        if now >= backstop:
-            return _ended(ran, reader, ("failed", "the sandbox's supervisor doesn't answer"), {})
-        until = min(backstop, cell_deadline) if stop is None else backstop
-        ready = [descriptor for descriptor, _ in waiting.poll(max(until - now, 0) * 1000)]
-        if pipe in ready and not _feed(reader, pipe, give_up, stop is not None):
-            waiting.unregister(pipe)
-            open_pipe = False
-        if reader.started != started:
-            started = reader.started
-            cell_deadline = time.monotonic() + work.limits.cell_seconds + GRACE
-        if reader.running is None:
-            cell_deadline = backstop
-        elif stop is None and time.monotonic() >= cell_deadline:
-            seconds = work.limits.cell_seconds
-            give_up("timeout", f"a cell took longer than {seconds:g} s and would not be stopped")
-        if reader.ended:  # nothing can follow; what still runs is not waited for
-            give_up("done", "")
-        if control.fileno() in ready:
-            piece = control.recv(4096)
-            if not piece:
-                break
-            said += piece
-    # All processes that could write are dead: what is in the pipe is all there will be.
-    os.set_blocking(pipe, False)
-    while open_pipe and stop is None and _feed(reader, pipe, give_up, False):
-        pass
-    try:
-        report = json.loads(said)
-    except ValueError:
-        report = {"status": "failed", "reason": "the sandbox's supervisor is gone"}
-    return _ended(ran, reader, stop, report)
-
-
-def _feed(reader: Reader, pipe: int, give_up: Any, deaf: bool) -> bool:
-    """Read once; whether more may come."""
-    try:
-        data = os.read(pipe, 1 << 18)
-    except BlockingIOError:
-        return False
-    if data and not deaf:
-        try:
-            reader.feed(data)
-        except Forged as error:
-            give_up("output", f"it sent bytes of its own to the grader: {error}")
-    return bool(data)
-
-
-def _ended(
-    ran: Ran, reader: Reader, stop: tuple[Status, str] | None, report: Mapping[str, Any]
-) -> Ran:
-    """How it ended, from what was read, why it was stopped, and what the supervisor reports."""
-    ran.cpu_seconds = float(report.get("cpu", 0.0))
-    status, reason = report.get("status"), str(report.get("reason", ""))
-    if reader.failed:
-        ran.status, ran.reason = "failed", reader.failed
-    elif stop is not None and stop[0] != "done":
-        ran.status, ran.reason = stop
-    elif reader.ended:
-        ran.status, ran.reason = "done", ""
-    elif status in ("timeout", "memory", "failed"):
-        ran.status, ran.reason = status, reason
-    else:
-        ran.status, ran.reason = killed(report.get("code"), reason)
-    return ran
-
-
-def killed(code: Any, reason: str) -> tuple[Status, str]:
-    """The status and reason of a process that ended before its end."""
-    if isinstance(code, int) and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        if name == "SIGXCPU":
-            return "timeout", "used more CPU seconds than it may"
-        return "killed", reason or f"its process was ended by {name}"
-    return "killed", reason or f"its process ended by itself, with exit code {code}"
-
-
-_NAMES = {
-    "timeout": ("TimeoutError", "timeout"),
-    "memory": ("MemoryError", "killed"),
-    "output": ("OutputError", "killed"),
-    "killed": ("DeadKernelError", "killed"),
-    "failed": ("DeadKernelError", "killed"),
-}
-
-
-def finish(work: Work, ran: Ran) -> None:
-    """Say of each cell that has no status what became of it, and show why in the one that ran."""
-    missing = [cell for cell in work.cells if cell.index not in ran.cells]
-    for number, cell in enumerate(missing):
-        ran.cells[cell.index] = "not-run"
-        if number == 0 and ran.status != "done":
-            name, status = _NAMES[ran.status]
-            ran.cells[cell.index] = status
-            text = f"{name}: {ran.reason}"
-            ran.outputs[cell.index] = [
-                {"output_type": "error", "ename": name, "evalue": ran.reason, "traceback": [text]}
-            ]
-    capped = [i for i, status in ran.cells.items() if status == "output-capped"]
-    if capped and not ran.reason:
-        limit = work.limits.output_bytes
-        ran.reason = f"cell {capped[0]} wrote more than {limit:,} bytes; the rest was cut"
