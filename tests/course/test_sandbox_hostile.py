@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -328,3 +330,31 @@ def test_a_hundred_in_a_row_leave_nothing_behind(
         time.sleep(0.05)
     assert state() == before and not any(scratch.iterdir())
     print(f"CPU seconds: median {sorted(spent)[50]:.3f}")
+
+
+GRADER = """
+import sys
+sys.path[:0] = {path!r}
+from course.submitted import run
+from roofline.course.sandbox import Workers
+with Workers(1) as workers:
+    workers.start()
+    print("ready", flush=True)
+    run(workers, "import os\\nfor _ in range(3): os.fork()\\nimport time; time.sleep(600)")
+"""
+
+
+def test_nothing_outlives_a_grader_that_is_killed(sandbox: Workers) -> None:
+    path = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    command = [sys.executable, "-c", GRADER.format(path=path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as grader:
+        assert grader.stdout and grader.stdout.readline() == b"ready\n"
+        above = psutil.Process(grader.pid)
+        deadline = time.monotonic() + 60
+        # The zygote, a supervisor, one between, eight of the submission, bubblewrap's three.
+        while len(family := above.children(recursive=True)) < 14 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(family) >= 14
+        grader.kill()
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert left == []
