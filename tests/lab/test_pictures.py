@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import matplotlib
+import numpy
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -135,3 +136,12 @@ def test_sizes(count, text):
 )
 def test_several(count, text):
     assert style.several(count, "layer") == text
+
+
+def test_the_file_holds_every_pixel_of_the_picture():
+    pixels = numpy.random.default_rng(0).integers(0, 256, (5, 7, 3), numpy.uint8)
+    image = Image.open(io.BytesIO(style._encoded(pixels, 144)))
+    image.load()  # which checks the sums
+    assert (image.mode, image.size) == ("RGB", (7, 5))
+    assert (numpy.asarray(image) == pixels).all()
+    assert image.info["dpi"] == pytest.approx((144, 144), rel=1e-3)

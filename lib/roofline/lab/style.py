@@ -10,7 +10,8 @@ A picture never says something with colour alone: lines differ in dash, points i
 
 from __future__ import annotations
 
-import io
+import struct
+import zlib
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,7 +20,6 @@ import numpy
 from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 BLACK = "#000000"
 ORANGE = "#E69F00"
@@ -101,15 +101,33 @@ def png(picture: Figure, dpi: int = 144) -> bytes:
 
     ``dpi`` is dots per inch: 144 stays sharp on a screen that shows a picture at 96 and zooms.
     """
-    buffer = io.BytesIO()
     with applied():
         canvas = FigureCanvasAgg(picture)
         picture.set_dpi(dpi)
         canvas.draw()
-    # Without an alpha channel or the name of the program, and at level 1: faster and as small.
-    image = Image.fromarray(numpy.asarray(canvas.buffer_rgba())).convert("RGB")
-    image.save(buffer, "png", compress_level=1, dpi=(dpi, dpi))
-    return buffer.getvalue()
+    return _encoded(numpy.asarray(canvas.buffer_rgba())[:, :, :3], dpi)
+
+
+def _encoded(pixels: numpy.ndarray, dpi: int) -> bytes:
+    """(height, width, 3) bytes as PNG, its rows unfiltered (W3C, "Portable Network Graphics").
+
+    A library tries the filters on each row. On drawings, mostly white, none of them saves anything,
+    and trying takes as long as compressing.
+    """
+    height, width, _ = pixels.shape
+    rows = numpy.zeros((height, 1 + 3 * width), numpy.uint8)  # each begins with its filter, 0
+    rows[:, 1:] = pixels.reshape(height, -1)
+    a_metre = round(dpi / 0.0254)
+    chunks = {
+        b"IHDR": struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0),  # 8 bits; red, green, blue
+        b"pHYs": struct.pack(">2IB", a_metre, a_metre, 1),
+        b"IDAT": zlib.compress(rows.tobytes(), 1),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
 
 
 def size(count: float) -> str:

@@ -172,7 +172,7 @@ def model(
         formula=modelled_bytes(batch, sequence, hidden, heads, precision, recompute),
         measured={
             s: measured_bytes(batch, s, hidden, heads, precision, recompute)
-            for s in sorted({sequences[0], sequence, sequences[-1]})
+            for s in sorted({sequence, sequences[-1]})
         },
     )
 
