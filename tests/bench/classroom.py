@@ -81,7 +81,7 @@ def beside_nbgrader(folder: Path, count: int, stock: int) -> dict:
     )
     for number in range(stock):
         hand_in(theirs / "classroom" / "submitted" / name(number) / CHAPTER, submission(number))
-    other = measured([*nbgrader, "autograde", CHAPTER], theirs, ours=False)
+    other = measured([*nbgrader, "autograde", CHAPTER], theirs)
     return {
         "submissions": {"ours": count, "nbgrader": stock},
         "load": [ours.load, other.load],
@@ -93,9 +93,14 @@ def beside_nbgrader(folder: Path, count: int, stock: int) -> dict:
 
 
 def scale(folder: Path, few: int, many: int) -> dict:
-    """The cost of each submission and the grader's memory, in runs of few and of many."""
+    """The cost of each submission and the grader's memory, in runs of few, some and many.
+
+    Starting takes the same time for all; what each submission costs beyond it is the difference of
+    two runs, so there are three.
+    """
     costs = {}
-    for count in (few, many):
+    some = (few + many) // 2
+    for count in (few, some, many):
         course = made(folder / str(count), count)
         costs[count] = measured(["grade", CHAPTER, "--workers", "2", "--json"], course.root)
         check(costs[count], count)
@@ -104,16 +109,15 @@ def scale(folder: Path, few: int, many: int) -> dict:
         right = sum(scores[name(i)][0] == points(i) for i in range(count))
         assert right == count == len(scores), f"the gradebook has {right} of {count} right"
         shutil.rmtree(folder / str(count))
-    # What starting takes is the same for both: taken out, what is left is each one's own.
-    own = (costs[many].cpu - costs[few].cpu) / (many - few)
-    start = max(0.0, costs[few].cpu - own * few)
+    early = (costs[some].cpu - costs[few].cpu) / (some - few)
+    late = (costs[many].cpu - costs[some].cpu) / (many - some)
     return {
-        "submissions": [few, many],
-        "load": [costs[few].load, costs[many].load],
-        "cpu_seconds_each": [costs[few].cpu / few, costs[many].cpu / many],
+        "submissions": [few, some, many],
+        "load": [cost.load for cost in costs.values()],
+        "cpu_seconds_each": [cost.cpu / count for count, cost in costs.items()],
         "ratio_of_cost_each": (costs[many].cpu / many) / (costs[few].cpu / few),
-        "cpu_seconds_to_start": start,
-        "ratio_without_start": (costs[many].cpu - start) / many / ((costs[few].cpu - start) / few),
+        "cpu_seconds_of_one_more": [early, late],
+        "ratio_of_one_more": late / early,
         "grader_peak_bytes": [costs[few].peak, costs[many].peak],
         "ratio_of_memory": costs[many].peak / costs[few].peak,
         "gradebook": "exact",
@@ -128,8 +132,9 @@ def cluster(folder: Path, count: int) -> dict:
     for workers in (1, 2):
         with dask_cluster.running(folder, workers) as started:
             grade = ["grade", CHAPTER, "--json", "--force", "--scheduler", started.address]
-            measured(grade, course.root)  # starts their sandboxes
-            cost = measured(grade, course.root)
+            library = started.environment()
+            measured(grade, course.root, library)  # starts their sandboxes
+            cost = measured(grade, course.root, library)
             check(cost, count)
             walls[workers] = cost.wall
             loads.append(cost.load)
@@ -220,15 +225,22 @@ def environment() -> dict[str, str]:
     return os.environ | own
 
 
-def measured(arguments: list[str], where: Path, ours: bool = True) -> Cost:
-    """Run a command and say what it took."""
-    command = [sys.executable, "-m", "roofline.cli", "class", *arguments] if ours else arguments
+def measured(arguments: list[str], where: Path, env: dict[str, str] | None = None) -> Cost:
+    """Run one of our commands, or a program given by its path, and say what it took."""
+    ours = (
+        [] if Path(arguments[0]).is_absolute() else [sys.executable, "-m", "roofline.cli", "class"]
+    )
+    command = [*ours, *arguments]
     load = os.getloadavg()[0]
     peak = [0]
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=where, env=environment(), stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=where,
+            env=env or environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         watch = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
         watch.start()

@@ -42,7 +42,7 @@ class Cluster:
         with open(self.folder / log, "wb") as file:
             return subprocess.Popen(
                 [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
-                env=self._environment(),
+                env=self.environment(),
                 cwd=self.folder,
                 stdout=file,
                 stderr=file,
@@ -53,13 +53,13 @@ class Cluster:
         """Our own command, with the library that the workers have."""
         return subprocess.Popen(
             [sys.executable, "-m", "roofline.cli", "class", *arguments],
-            env=self._environment(),
+            env=self.environment(),
             cwd=self.folder,
             stdout=subprocess.PIPE,
         )
 
-    def _environment(self) -> dict[str, str]:
-        # The one state of the library for all, also if somebody writes on it meanwhile.
+    def environment(self) -> dict[str, str]:
+        """One state of the library for all, also if somebody writes on it meanwhile."""
         library = self.folder / "lib"
         if not library.exists():
             shutil.copytree(ROOT / "lib", library, ignore=shutil.ignore_patterns("__pycache__"))
