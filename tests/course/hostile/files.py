@@ -69,7 +69,7 @@ def from_the_future(world: World) -> Any:
     return json.dumps(notebook).encode()
 
 
-@hostile(0, ALL)
+@hostile(ALL)
 def from_the_past(world: World) -> Any:
     """Saved by an old Jupyter: nbformat 4.0, cells without ids."""
     notebook = solved()
@@ -85,7 +85,7 @@ def not_a_notebook(world: World) -> Any:
     return b'{"nbformat": 4, "nbformat_minor": 5, "metadata": [], "cells": {"a": null}}'
 
 
-@hostile(0, ALL, word="")
+@hostile(ALL, word="")
 def odd_metadata(world: World) -> Any:
     """Metadata of the wrong kinds: lists for names, a word for points, a dict for a grade_id."""
     notebook = json.loads(as_bytes(solved()))
@@ -214,7 +214,7 @@ def reordered(world: World) -> Any:
     return notebook
 
 
-@hostile(ALL - 4, ALL)
+@hostile(ALL)
 def check_before_solution(world: World) -> Any:
     """A check moved above the answer that it checks."""
     notebook = solved()
@@ -236,7 +236,7 @@ def retyped_check(world: World) -> Any:
     return json.dumps(notebook).encode()
 
 
-@hostile(ALL - 4, ALL)
+@hostile(ALL)
 def retyped_solution(world: World) -> Any:
     """A solution cell turned into markdown."""
     notebook = json.loads(as_bytes(solved()))
@@ -281,7 +281,7 @@ def graded_answers(world: World) -> Any:
     return notebook
 
 
-@hostile(ALL, 0)
+@hostile(ALL)
 def renamed_checks(world: World) -> Any:
     """Each check has the grade_id of the next one."""
     notebook = solved()
@@ -292,7 +292,7 @@ def renamed_checks(world: World) -> Any:
     return notebook
 
 
-@hostile(0, ALL)
+@hostile(ALL)
 def stripped(world: World) -> Any:
     """All metadata gone, as after a tool that knows nothing of nbgrader."""
     notebook = solved()

@@ -98,7 +98,7 @@ def loops_in_an_answer(world: World) -> Any:
     return answered(solved(), "silu", "def silu(x):\n    while True:\n        pass")
 
 
-@hostile(ALL - 4, ALL - 8, word=DOWN)
+@hostile(ALL - 4, word=DOWN)
 def sleeps_in_c(world: World) -> Any:
     """An answer that sleeps with every signal blocked."""
     code = """
@@ -185,7 +185,7 @@ def segfaults(world: World) -> Any:
     return before(solved(), "train", "import ctypes\nctypes.string_at(0)")
 
 
-@hostile(ALL - 4, ALL - 8, word=DOWN)
+@hostile(ALL - 4, word=DOWN)
 def exits_in_an_answer(world: World) -> Any:
     """The last answer ends the process."""
     return answered(solved(), "silu", "import os\ndef silu(x):\n    os._exit(0)")
