@@ -18,7 +18,7 @@ Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 CASES: dict[str, tuple[Any, torch.Tensor, torch.Tensor]] = {
     "mlp": (
-        lambda: models.MLP([20, 16, 16, 5]),
+        lambda: models.MLP([20, 16, 5]),
         torch.randn(8, 20, generator=torch.Generator().manual_seed(0)),
         torch.arange(8) % 5,
     ),
@@ -30,7 +30,6 @@ CASES: dict[str, tuple[Any, torch.Tensor, torch.Tensor]] = {
 }
 OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
     "sgd": lambda p: optim.SGD(p, 0.1, 0.9, weight_decay=0.1, nesterov=True),
-    "adam": lambda p: optim.Adam(p, lr=1e-2, weight_decay=0.1),
     "adamw": lambda p: optim.AdamW(p, lr=1e-2, weight_decay=0.1),
     "adamw, rate in a tensor": lambda p: optim.AdamW(p, lr=torch.tensor(1e-2), weight_decay=0.1),
 }
@@ -97,11 +96,10 @@ def test_a_compiled_step_equals_eager(
     assert follow(case, "inductor", optimizer, dtype) == graphs
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_traces_with_a_changing_rate(optimizer: str) -> None:
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_optimizers_trace_with_a_changing_rate(optimizer: str) -> None:
     """aot_eager traces and lifts numbers out as inductor does, and leaves the C++ compiler out.
 
     More steps than the eight graphs that torch.compile is ready to make of one function.
     """
-    graphs = follow("mlp", "aot_eager", optimizer, torch.float32, steps=12)
-    assert graphs == (1 if "tensor" in optimizer else 2)
+    assert follow("mlp", "aot_eager", optimizer, torch.float32, steps=12) == 2
