@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from roofline.data import loader
 from roofline.data.augment import augment, brightness, contrast, flip, normalise, shift
@@ -66,3 +67,18 @@ def test_normalise_by_channel():
     assert torch.allclose(done.std((0, 2, 3)), torch.ones(3), atol=1e-5)
     again, _, _ = normalise(IMAGES, mean, deviation)
     assert torch.allclose(again[:, 1], (IMAGES[:, 1] - mean[1]) / deviation[1])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.7, 0.9])
+@pytest.mark.parametrize("shape", [(12, 1, 9, 9), (100, 1, 24, 24), (12, 3, 9, 9)])
+def test_normalise_leaves_a_constant_channel_at_zero(value, shape):
+    """The deviation of equal numbers is 0 or some last places of theirs, as their mean rounds."""
+    done, mean, deviation = normalise(torch.full(shape, value))
+    assert done.abs().max() < 1e-5 and torch.equal(deviation, torch.ones(shape[1]))
+    new, _, _ = normalise(torch.full(shape, 0.25), mean, deviation)
+    assert torch.allclose(new, torch.full(shape, 0.25 - value), atol=1e-5)
+
+
+def test_normalise_with_a_deviation_of_zero():
+    done, _, _ = normalise(IMAGES, torch.zeros(3), torch.tensor([1.0, 0.0, 2.0]))
+    assert torch.equal(done[:, 1], IMAGES[:, 1]) and torch.equal(done[:, 2], IMAGES[:, 2] / 2)

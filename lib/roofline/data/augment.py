@@ -73,6 +73,8 @@ def normalise(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Subtract ``mean`` and divide by ``deviation`` channel by channel; give back both as well.
 
+    A channel that is constant up to rounding is divided by 1, which is then its ``deviation``.
+
     Args:
         mean, deviation: (channels,); by default taken from ``images`` over all but the channels.
             Normalise a test set with the training set's.
@@ -81,4 +83,7 @@ def normalise(
         mean = images.mean((0, 2, 3))
     if deviation is None:
         deviation = images.std((0, 2, 3))
+    # The mean of many equal numbers may be a neighbour of theirs: a deviation of some last places.
+    rounding = 8 * torch.finfo(deviation.dtype).eps * mean.abs()
+    deviation = torch.where(deviation > rounding, deviation, torch.ones_like(deviation))
     return (images - mean[:, None, None]) / deviation[:, None, None], mean, deviation
