@@ -17,7 +17,7 @@ PLACES = (0, 2, 3)
 
 
 def _safe(deviation):
-    return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    return torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
 
 
 @wrong("cnn.standardise", [TEST, "a channel that never changes"], "the test set's own numbers")
@@ -59,11 +59,33 @@ def changes_the_pictures(train, test):
     return train.sub_(mean).div_(deviation), test
 
 
+@wrong("cnn.standardise", [CONSTANT], "divide by 1 there")
+def tests_for_exactly_zero(train, test):
+    mean, deviation = train.mean(PLACES, keepdim=True), train.std(PLACES, keepdim=True)
+    deviation = torch.where(deviation == 0, torch.ones_like(deviation), deviation)
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+@wrong("cnn.standardise", [CONSTANT], "a tiny divisor")
+def divides_by_at_least_a_little(train, test):
+    mean, deviation = train.mean(PLACES, keepdim=True), train.std(PLACES, keepdim=True)
+    deviation = deviation.clamp(min=1e-8)
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+@wrong("cnn.standardise", [TRAIN, TEST, CONSTANT], "you added an epsilon")
+def adds_an_epsilon(train, test):
+    mean, variance = train.mean(PLACES, keepdim=True), train.var(PLACES, keepdim=True)
+    deviation = (variance + 1e-5).sqrt()
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
 @right("cnn.standardise")
 def channel_by_channel(train, test):
     new_train, new_test = train.clone(), test.clone()
     for c in range(train.shape[1]):
-        mean, deviation = train[:, c].mean().item(), train[:, c].std(correction=0).item() or 1.0
+        mean, deviation = train[:, c].mean().item(), train[:, c].std(correction=0).item()
+        deviation = deviation if deviation > 1e-5 else 1.0
         new_train[:, c] = (train[:, c] - mean) / deviation
         new_test[:, c] = (test[:, c] - mean) / deviation
     return new_train, new_test
@@ -74,7 +96,7 @@ def on_a_flat_copy(train, test):
     flat = train.transpose(0, 1).flatten(1)
     mean = flat.mean(1)[:, None, None]
     deviation = ((flat**2).mean(1)[:, None, None] - mean**2).clamp_min(0).sqrt()
-    deviation[deviation < 1e-6] = 1
+    deviation[deviation < 1e-3] = 1  # the difference of two squares is rounded, too
     return [(t - mean) / deviation for t in (train, test)]
 
 
@@ -247,6 +269,17 @@ def multiplies_then_sums(x, weight, bias, stride=1, padding=0):
     return (y + bias[:, None]).view(len(x), len(weight), *sides)
 
 
+@wrong("cnn.convolve", [PRODUCT], "arithmetic on indices")
+def by_one_gather(x, weight, bias, stride=1, padding=0):
+    x = functional.pad(x, [padding] * 4)
+    (h, w), (high, wide) = x.shape[2:], weight.shape[2:]
+    top = torch.arange(0, h - high + 1, stride)[:, None] + torch.arange(high)
+    left = torch.arange(0, w - wide + 1, stride)[:, None] + torch.arange(wide)
+    places = top[:, None, :, None] * w + left[None, :, None, :]
+    windows = x.flatten(2)[:, :, places]  # (n, c, h', w', high, wide)
+    return torch.einsum("nchwkl,ockl->nohw", windows, weight) + bias[:, None, None]
+
+
 @right("cnn.convolve")
 def with_strided_views(x, weight, bias, stride=1, padding=0):
     x = functional.pad(x, [padding] * 4)
@@ -293,6 +326,18 @@ def averages(x, dy, kernel, stride=1):
 def ignores_the_stride(x, dy, kernel, stride=1):
     h, w = dy.shape[2] + kernel - 1, dy.shape[3] + kernel - 1
     return _both(x[:, :, :h, :w], dy, kernel, 1)
+
+
+@wrong("cnn.weight_gradient", [STRIDE], "as many places as dy")
+def columns_of_every_place(x, dy, kernel, stride=1):
+    return _both(x, dy, kernel, 1)
+
+
+@wrong("cnn.weight_gradient", [STRIDE], "a stride apart")
+def cuts_the_columns_off(x, dy, kernel, stride=1):
+    columns = functional.unfold(x, kernel)[:, :, : dy[0, 0].numel()]
+    dw = torch.einsum("nop,nkp->ok", dy.flatten(2), columns)
+    return dw.view(dy.shape[1], x.shape[1], kernel, kernel), dy.sum((0, 2, 3))
 
 
 @wrong("cnn.weight_gradient", [DW, STRIDE, PRODUCT], "has the shape of W")
@@ -450,6 +495,12 @@ def averages_windows(x, size):
     return _tiles(x, size).mean(-1), pullback
 
 
+@wrong("cnn.max_pool", [GRADIENT, TIE, LESS], "must return a tuple, (dx,)")
+def returns_no_tuple(x, size):
+    y, pullback = holds_places(x, size)
+    return y, lambda dy: pullback(dy)[0]
+
+
 @right("cnn.max_pool")
 def holds_places(x, size):
     y, place = _tiles(x, size).max(-1)
@@ -542,6 +593,41 @@ def filters_see_one_channel(channels, side, batch, classes, pooled=False):
     found = _account(channels, side, batch, classes, pooled)
     pairs = zip(channels, channels[1:], strict=False)
     found["parameters"] -= sum(9 * (before - 1) * after for before, after in pairs)
+    return found
+
+
+@wrong("cnn.account", [FORWARD, POOLED], "biases aren't counted")
+def counts_bias_additions(channels, side, batch, classes, pooled=False):
+    found = _account(channels, side, batch, classes, pooled)
+    for after in channels[1:]:
+        found["forward"] += batch * after * (side - 2) ** 2
+        side = (side - 2) // 2
+    found["forward"] += batch * classes
+    return found
+
+
+@wrong("cnn.account", [PARAMETERS, FORWARD, REMEMBERED, POOLED], "a side is a whole number")
+def keeps_half_pixels(channels, side, batch, classes, pooled=False):
+    parameters = forward = inputs = 0
+    for before, after in zip(channels, channels[1:], strict=False):
+        inputs += before * side**2
+        parameters += after * (9 * before + 1)
+        forward += 9 * before * after * (side - 2) ** 2
+        side = (side - 2) / 2
+    features = channels[-1] * (1 if pooled else side**2)
+    return {
+        "parameters": int(parameters + classes * (features + 1)),
+        "forward": int(2 * batch * (forward + features * classes)),
+        "remembered": int(4 * batch * (inputs + features)),
+    }
+
+
+@wrong("cnn.account", [REMEMBERED, POOLED], "dW needs their inputs")
+def remembers_outputs(channels, side, batch, classes, pooled=False):
+    found = _account(channels, side, batch, classes, pooled)
+    for before, after in zip(channels, channels[1:], strict=False):
+        found["remembered"] += 4 * batch * (after * (side - 2) ** 2 - before * side**2)
+        side = (side - 2) // 2
     return found
 
 

@@ -75,6 +75,15 @@ class Convolve(Exercise):
             "large": call(answer, *large, count=True),
         }
 
+    def too_many(self, made: Call) -> str:
+        """The hint for too many launches: a loop, or only many small steps."""
+        if made.ok and made.counts["launches"] <= 2 * self.launches:
+            return (
+                "every operation of torch's is a launch, also border, bias and each step of "
+                "arithmetic on indices: a view of the windows, as x.unfold makes, needs no indices"
+            )
+        return "no loop: all windows of all pictures in one tensor, then one product"
+
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         one, many, large = cases
 
@@ -124,7 +133,7 @@ class Convolve(Exercise):
             or product
             or hinted(
                 at_most(counted[0], 1, made, self.launches, "launches", "launches"),
-                "no loop: all windows of all pictures in one tensor, then one product",
+                self.too_many(made),
             )
         )
         memory = waiting[1] or hinted(
@@ -185,6 +194,13 @@ class WeightGradient(Exercise):
         product = dy.flatten(2) @ columns.transpose(1, 2)  # (n, o, c·9)
         return product.sum(0).view(dy.shape[1], x.shape[1], 3, 3)
 
+    @staticmethod
+    def first_windows(x: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
+        """The columns of stride 1, as many of them as there are places."""
+        columns = functional.unfold(x, 3)[:, :, : dy[0, 0].numel()]
+        product = dy.flatten(2) @ columns.transpose(1, 2)
+        return product.sum(0).view(dy.shape[1], x.shape[1], 3, 3)
+
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         plain, strided, large = cases
         x, dy = plain
@@ -217,18 +233,20 @@ class WeightGradient(Exercise):
                 (dw.transpose(0, 1), "outputs first, then channels"),
             ],
         )
+        strided_call, apart = outputs["strided"], "the windows lie a stride apart"
         step = compare(
             "stride",
             1,
-            outputs["strided"][0],
+            strided_call[0],
             self.right(strided[0], strided[1], 2),
             [
-                (
-                    lambda: self.right(strided[0][:, :, :6, :5], strided[1]),
-                    "the windows lie a stride apart",
-                )
+                (lambda: self.right(strided[0][:, :, :6, :5], strided[1]), apart),
+                (lambda: self.first_windows(*strided), apart),
             ],
         )
+        if step.lost and strided_call.status == "raised":
+            hint = f"{apart}: do the columns have as many places as dy?"
+            step = Item(step.name, 1, 0.0, step.message, hint)
         name, (large_x, large_dy) = "one product", large
         flops = 2 * large_dy.numel() * large_x.shape[1] * 9
         launches = (

@@ -60,25 +60,25 @@ class Account(Exercise):
         items = []
         for key, hints in self.mistakes(cases, flat).items():
             right = [account[key] for account in flat]
-            items.append(compare(key, 1, _over(outputs["flat"], key), right, hints))
+            named = [(_named(cases, value), hint) for value, hint in hints]
+            got = _over(outputs["flat"], key, cases)
+            items.append(compare(key, 1, got, _named(cases, right), named))
         pooled = [self.counted(c, s, b, k, pooled=True) for c, s, b, k in cases]
-        got = [_over(outputs["pooled"], key) for key in self.keys]
-        failed = next((part for part in got if isinstance(part, Call)), None)
-        items.append(
-            compare(
-                "global pooling",
+        name, no_effect = "global pooling", "the dense layer then sees one number a channel"
+        for key in self.keys:
+            unpooled = _named(cases, [account[key] for account in flat])
+            item = compare(
+                name,
                 1,
-                failed or got,
-                [[account[key] for account in pooled] for key in self.keys],
-                [
-                    (
-                        [[account[key] for account in flat] for key in self.keys],
-                        "pooled has no effect: the dense layer then sees one number a channel",
-                    )
-                ],
+                _over(outputs["pooled"], key, cases),
+                _named(cases, [account[key] for account in pooled]),
+                [(unpooled, f"pooled has no effect: {no_effect}")],
             )
-        )
-        return items
+            if item.lost:
+                message = item.message.removeprefix("value ")
+                item = Item(name, 1, 0.0, f"{key}: {message}", item.hint)
+                break
+        return [*items, item]
 
     @staticmethod
     def counted(
@@ -98,6 +98,27 @@ class Account(Exercise):
         return {"parameters": found.parameters, "forward": found.flops, "remembered": 4 * inputs}
 
     @staticmethod
+    def unfloored(
+        way: str, channels: tuple[int, ...], side: float, batch: int, classes: int
+    ) -> dict[str, float]:
+        """The account with sides of which a half is rounded "up", kept ("exact"), or kept and cut
+        off in each number at the end ("late")."""
+        parameters = forward = inputs = 0.0
+        for before, after in zip(channels, channels[1:], strict=False):
+            inputs += before * side**2
+            side -= 2
+            parameters += after * (9 * before + 1)
+            forward += 9 * before * after * side**2
+            side = -(-side // 2) if way == "up" else side / 2
+        features = channels[-1] * side**2
+        found = {
+            "parameters": parameters + classes * (features + 1),
+            "forward": 2 * batch * (forward + features * classes),
+            "remembered": 4 * batch * (inputs + features),
+        }
+        return {key: value if way == "exact" else int(value) for key, value in found.items()}
+
+    @staticmethod
     def mistakes(cases: Any, right: list[dict[str, int]]) -> dict[str, list[tuple[list, str]]]:
         """What comes out of the usual mistakes, for each number of the account."""
 
@@ -106,6 +127,19 @@ class Account(Exercise):
 
         def biases(channels: Any, classes: int) -> int:
             return sum(channels[1:]) + classes
+
+        def maps(channels: Any, side: int, batch: int) -> list[tuple[int, int]]:
+            """Numbers that a convolution reads and writes."""
+            found = []
+            for before, after in zip(channels, channels[1:], strict=False):
+                found.append((batch * before * side**2, batch * after * (side - 2) ** 2))
+                side = (side - 2) // 2
+            return found
+
+        unfloored_ways = [
+            [Account.unfloored(way, *case) for case in cases] for way in ("up", "exact", "late")
+        ]
+        halves = "a side is a whole number: an odd last row is left out before the next layer"
 
         return {
             "parameters": [
@@ -122,6 +156,7 @@ class Account(Exercise):
                     ),
                     "a filter has 9 weights for each channel that it sees",
                 ),
+                *(([a["parameters"] for a in found], halves) for found in unfloored_ways),
             ],
             "forward": [
                 (
@@ -138,6 +173,15 @@ class Account(Exercise):
                     ),
                     "a filter's weights work once at every place",
                 ),
+                (
+                    over(
+                        lambda c, s, b, k, **a: (
+                            a["forward"] + b * k + sum(made for _, made in maps(c, s, b))
+                        )
+                    ),
+                    "additions of biases aren't counted: 2 for each multiply-add",
+                ),
+                *(([a["forward"] for a in found], halves) for found in unfloored_ways),
             ],
             "remembered": [
                 (
@@ -153,11 +197,27 @@ class Account(Exercise):
                     over(lambda c, s, b, k, **a: a["remembered"] + 4 * b * k),
                     "no pullback of the layers needs the logits",
                 ),
+                (
+                    over(
+                        lambda c, s, b, k, **a: (
+                            a["remembered"] + 4 * sum(made - read for read, made in maps(c, s, b))
+                        )
+                    ),
+                    "these are the outputs of the convolutions: dW needs their inputs",
+                ),
+                *(([a["remembered"] for a in found], halves) for found in unfloored_ways),
             ],
         }
 
 
-def _over(outputs: list[Call], key: str) -> Any:
+def _named(cases: Any, values: list[Any]) -> dict[str, Any]:
+    """A value of each case under words for the case, which a message can show."""
+    words = [f"channels {c}, side {s}, batch {b}, classes {k}" for c, s, b, k in cases]
+    return dict(zip(words, values, strict=True))
+
+
+def _over(outputs: list[Call], key: str, cases: Any) -> Any:
     """One number of every account, or the first call that has none."""
     got = [made[key] for made in outputs]
-    return next((part for part in got if not part.ok), None) or [part.value for part in got]
+    failed = next((part for part in got if not part.ok), None)
+    return failed or _named(cases, [part.value for part in got])

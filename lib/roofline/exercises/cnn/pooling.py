@@ -55,7 +55,7 @@ class MaxPool(Exercise):
         bytes_held = [held(m[1])["bytes"] for m in made[:2]]
         return {
             "results": [m[0] for m in made],
-            "gradients": [call(m[1], dy)[0] for m, dy in zip(made, cases[1], strict=True)],
+            "gradients": [call(m[1], dy) for m, dy in zip(made, cases[1], strict=True)],
             "held": bytes_held,
         }
 
@@ -69,6 +69,8 @@ class MaxPool(Exercise):
         (x, size), (wide, three), (tied, _) = cases[0]
         dy, dy3, dy_tied = cases[1]
         result = self.results(outputs, x, wide)
+        bare = [made.ok and isinstance(made.value, torch.Tensor) for made in outputs["gradients"]]
+        outputs = {**outputs, "gradients": [made[0] for made in outputs["gradients"]]}
         largest = self.gradient(x, size, dy)
         mask = (largest != 0).float()
         spread = functional.interpolate(dy, scale_factor=2)
@@ -87,10 +89,15 @@ class MaxPool(Exercise):
             gradient = compare(
                 "gradient", 1, outputs["gradients"][1], self.gradient(wide, three, dy3)
             )
+        ties = self.tie(outputs, tied, dy_tied)
+        if any(bare):
+            message = "the pullback must return a tuple, (dx,)"
+            gradient = Item(gradient.name, 1, 0.0, message, "a comma makes a tuple: return (dx,)")
+            ties = Item(ties.name, 1, 0.0, message)
         memory = self.memory(outputs, [(dy, size), (dy3, three)])
         if gradient.lost:
             memory = Item(memory.name, 1, 0.0, "counted once the gradient is right")
-        return [result, gradient, self.tie(outputs, tied, dy_tied), memory]
+        return [result, gradient, ties, memory]
 
     @staticmethod
     def results(outputs: Any, x: torch.Tensor, wide: torch.Tensor) -> Item:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from roofline.grading import Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -39,20 +39,60 @@ class Standardise(Exercise):
         test = 0.1 + 0.7 * middle + scale * torch.rand(5, 3, 9, 8, generator=random)
         constant = train.clone()
         constant[:, 1] = 1.0
-        return train, test, constant
+        # The mean of many 0.1 is a neighbour of 0.1, and their deviation isn't quite 0.
+        flat = [torch.full((12, 1, 9, 9), value) for value in (0.1, 0.7)]
+        return train, test, constant, flat
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        train, test, constant = cases
-        return {"both": call(answer, train, test), "constant": call(answer, constant, test)}
+        train, test, constant, flat = cases
+        return {
+            "both": call(answer, train, test),
+            "constant": call(answer, constant, test),
+            "flat": [call(answer, one, test[:, :1]) for one in flat],
+        }
+
+    @staticmethod
+    def with_epsilon(train: torch.Tensor, test: torch.Tensor, epsilon: float) -> Pair:
+        """What comes out if ``epsilon`` is added to the variance."""
+        mean = train.mean((0, 2, 3), keepdim=True)
+        deviation = (train.var((0, 2, 3), keepdim=True) + epsilon).sqrt()
+        return (train - mean) / deviation, (test - mean) / deviation
+
+    @staticmethod
+    def huge(made: Call) -> bool:
+        """Whether a part of what was returned is far beyond any standardised number."""
+        parts = [made[index].value for index in (0, 1) if made[index].ok]
+        return any(isinstance(t, torch.Tensor) and bool((t.abs() > 1e3).any()) for t in parts)
+
+    def up_to_rounding(
+        self, name: str, made: list[Call], sets: list[torch.Tensor], test: torch.Tensor
+    ) -> Item:
+        """Sets that are constant, but whose deviation rounds to a little more than 0."""
+        for got, flat in zip(made, sets, strict=True):
+            still = compare(name, 1, got[0], torch.zeros_like(flat), **self.tolerance)
+            if still.lost:
+                hint = "its deviation is 0 up to rounding, some 1e-8: divide by 1 there"
+                return Item(name, 1, 0.0, still.message, hint) if got.ok else still
+            for right in (torch.zeros_like(test), test - flat[0, 0, 0, 0]):
+                still = compare(name, 1, got[1], right, **self.tolerance)
+                if not still.lost:
+                    break
+            if still.lost:
+                return still
+        return still
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        train, test, constant = cases
+        train, test, constant, grey = cases
         right = scaled(train, test)
         ways = [
             (scaled(train, test, (0, 1, 2, 3)), "one mean and one deviation for each channel"),
             (scaled(train, test, (0,)), "take the numbers over all places too, not pixel by pixel"),
             (scaled(train, test, power=2), "divide by the deviation, not by the variance"),
             (scaled(train, test, power=0), "the deviation is missing"),
+            *(
+                (self.with_epsilon(train, test, epsilon), "you added an epsilon: add nothing")
+                for epsilon in (1e-5, 1e-4, 1e-3)
+            ),
         ]
         each = [(t - t.mean((2, 3), True)) / t.std((2, 3), keepdim=True) for t in (train, test)]
         first = [(t, "the numbers are of the whole set, not of each picture") for t in each]
@@ -70,8 +110,13 @@ class Standardise(Exercise):
                 still = compare(name, 1, made[1], other, **self.tolerance)
                 if not still.lost:
                     break
-        if still.lost and "NaN" in still.message:
+        if not still.lost:
+            still = self.up_to_rounding(name, outputs["flat"], grey, test[:, :1])
+        if still.lost and ("NaN" in still.message or "infinite" in still.message):
             hint = "its deviation is 0: divide by 1 there"
+            still = Item(still.name, 1, 0.0, still.message, hint)
+        elif still.lost and any(map(self.huge, (made, *outputs["flat"]))):
+            hint = "a tiny divisor makes the test set's difference huge: divide by 1 there"
             still = Item(still.name, 1, 0.0, still.message, hint)
         return [
             compare(
