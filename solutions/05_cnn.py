@@ -13,7 +13,7 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 85 | chapters 2 to 4 | under 1 GB | any CPU; a GPU is used if you have one |
+# | 120 | chapters 2 to 4 | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A picture is a grid. What lies beside what matters, and a cat is a cat wherever it sits. A dense layer
 # knows neither: it has a weight of its own for every pixel. A convolution has a few weights and uses
@@ -60,8 +60,8 @@ progress("05_cnn")
 # Photographs come in all sizes. A batch has one. So each picture is resized and then either cropped,
 # which
 # loses its edges, or squeezed, which bends what it shows. It becomes a tensor of shape
-# (channels, height, width) with numbers from 0 to 1. Grey keeps one channel of three, where colour
-# tells nothing.
+# (channels, height, width) with numbers from 0 to 1. Grey replaces the three channels by one, a
+# weighted mean, where colour tells nothing.
 #
 # Set the environment variable `ROOFLINE_PHOTOS` to a folder with one sub-folder for each of two or more
 # kinds, and this chapter runs on your own photographs. Without it, a program draws cats and dogs, and the
@@ -113,11 +113,15 @@ print(
 # test set gets the same two numbers for each channel. Its own would let the test leak into the
 # preparation, and a single picture in the field has no set to take a mean of.
 #
-# A channel that never changes in training has a deviation of 0. Let it come out as zeros there, and in the
-# test set as zeros or as its difference from the mean.
+# A channel that never changes in training has a deviation of 0, up to rounding: a mean of many 0.1 may be
+# its neighbour. Let it come out as zeros there, in the test set as zeros or as its difference
+# from the mean.
 #
 # <details><summary>nan where a channel is constant</summary>
 # 0/0. What could you divide by instead, so that zeros stay zeros?
+# </details>
+# <details><summary>The test set is huge where a channel is constant</summary>
+# Print the deviation. Is it exactly 0?
 # </details>
 
 
@@ -127,7 +131,7 @@ def standardise(train, test):
     ### BEGIN SOLUTION
     mean = train.mean((0, 2, 3), keepdim=True)
     deviation = train.std((0, 2, 3), keepdim=True)
-    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    deviation = torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
     return (train - mean) / deviation, (test - mean) / deviation
     ### END SOLUTION
 
@@ -139,7 +143,8 @@ check("cnn.standardise", standardise)
 # ## A window that slides
 #
 # Take a small grid of weights, a [**kernel**](../glossary.md#kernel) of $k \times k$. Lay it on the picture, multiply what lies on
-# each other, add up, and write the sum down. Move one place and repeat:
+# each other, add up, and write the sum down. Move one place and repeat. (The kernels
+# that a device launches are programs, another thing.) All sums together are a **map**:
 #
 # $$y_{ij} = b + \sum_{u=0}^{k-1} \sum_{v=0}^{k-1} w_{uv}\, x_{i+u,\,j+v} .$$
 #
@@ -218,15 +223,14 @@ check("cnn.stack", stack)
 #
 # ### Exercise: a convolution as one matrix product
 #
-# Written as loops, a convolution is millions of tiny steps, and a processor spends its time starting
-# them.
-# What it does well is one large matrix product. So copy every window into a column of a matrix, $c k^2$
+# Written as loops, a convolution is millions of tiny steps. What a processor does well is one large
+# matrix product. So copy every window into a column of a matrix, $c k^2$
 # numbers high. The filters are the rows of another. The product has all results.
 #
 # `torch.nn.functional.unfold` makes such columns, `x.unfold` a view of the windows along one dimension,
 # and `torch.nn.functional.pad` the border. Kernels need not be square. Your answer is counted: all FLOPs in
-# torch's matrix products, at most 8 kernel launches for a whole batch, and no tensor larger than the
-# columns.
+# torch's matrix products, at most 8 launches for a whole batch, the arithmetic of indices included, and
+# no tensor larger than the columns.
 #
 # <details><summary>The shape is right and the values look shuffled</summary>
 # A reshape doesn't move anything. In what order does your product have pictures, places and filters?
@@ -277,8 +281,8 @@ print(f"by the clock, columns take {ratio:.1f} times as long ({clock['cnn.kernel
 
 # %% [markdown] name="ways-after"
 # The same FLOPs. The columns hold every pixel up to $k^2$ times, and a machine that waits for memory
-# waits longer. The device's kernel makes the columns piece by piece where they stay in fast memory, or
-# not at all. This is the commonest pattern in fast code: not less arithmetic, fewer bytes moved.
+# waits longer. The device's kernel makes the columns in pieces, in fast memory, or
+# not at all: not less arithmetic, fewer bytes moved.
 
 # %% [markdown] exercise="cnn.weight_gradient"
 # ## One weight, many places
@@ -366,9 +370,9 @@ check("cnn.max_pool", max_pool)
 #
 # Move the picture and the map moves along: the same weights meet the same pixels, elsewhere. That is
 # [**equivariance**](../glossary.md#equivariance), and it comes with sharing; no training is needed. A mean over the whole map
-# then hardly notices the move: [**invariance**](../glossary.md#invariance). Below, networks with random weights. For each, how much
-# does the
-# answer change when the picture moves, in units of how much it varies at all?
+# then hardly notices the move: [**invariance**](../glossary.md#invariance). Below, networks with random weights and a picture
+# of noise, in which no two places are alike. For each, how much does the answer change when the picture
+# moves, in units of how much it varies at all?
 
 
 # %% name="shift-table"
@@ -382,24 +386,31 @@ def blocks(*widths, norm=False):
     return layers
 
 
+noise = torch.rand(1, 1, 64, 64)
+
+
 def changed(network, pixels, factor):
-    """Mean change of a map when the picture moves, the map moved back; edges left out."""
-    before, after = (network(Tensor(p)).data for p in (grey[None], grey.roll(pixels, -1)[None]))
-    inner = slice(8 // factor, -8 // factor)
-    moved = before.roll(pixels // factor, -1)[..., inner, inner]
-    return ((after[..., inner, inner] - moved).abs().mean() / moved.std()).item()
+    """Mean change of a map when the noise moves, the map moved back; edges left out."""
+    before, after = (network(Tensor(p)).data for p in (noise, noise.roll(pixels, -1)))
+    if factor:  # by how much smaller the map is; 0 if no map is left
+        inner = slice(8 // factor, -8 // factor)
+        before = before.roll(pixels // factor, -1)[..., inner, inner]
+        after = after[..., inner, inner]
+    return ((after - before).abs().mean() / before.std()).item()
 
 
 torch.manual_seed(0)
-conv = nn.Conv2d(1, 8, 3, padding=1)
-pooled = nn.Sequential(*blocks(1, 8))
+conv, pooled = nn.Conv2d(1, 8, 3, padding=1), nn.Sequential(*blocks(1, 8))
+averaged = nn.Sequential(pooled, nn.AdaptiveAvgPool2d(1))
 dense = nn.Linear(64 * 64, 64 * 64)
 flat = lambda x: dense(x.reshape(1, -1)).reshape(1, 1, 64, 64)
-for name, network, factor in (
-    ("convolution", conv, 1),
-    ("and pooling", pooled, 2),
-    ("dense layer", flat, 1),
-):
+networks = {
+    "convolution": (conv, 1),
+    "and pooling": (pooled, 2),
+    "and a mean of each map": (averaged, 0),
+    "dense layer": (flat, 1),
+}
+for name, (network, factor) in networks.items():
     shares = [f"{changed(network, pixels, factor):.3f}" for pixels in (1, 2)]
     print(f"{name}: change {shares[0]} when moved by 1 pixel, {shares[1]} by 2")
 
@@ -407,14 +418,14 @@ for name, network, factor in (
 # The convolution moves along exactly. With pooling it does so for even moves only: a stride looks at
 # every
 # second place, and an odd move shows it other places ([Zhang 2019](https://arxiv.org/abs/1904.11486)).
-# "A CNN
+# The mean of each map evens that out. "A CNN
 # is invariant to translation" is therefore true of its parts and roughly true of the whole.
 #
 # ## Where the parameters are, and where the work is
 #
-# Introductory articles build this network for 224×224 pictures: 32 filters, pooling, 64 filters, pooling,
-# all maps flattened into one vector, a dense layer for ten classes. One such article adds a
-# dense layer of 64 in between, on grey pictures. Before you count: in the first one, how many percent
+# Take a network for 224×224 pictures, as many introductions build it: 32 filters, pooling, 64 filters,
+# pooling, all maps flattened into one vector, a dense layer for ten classes. A second one is for grey
+# pictures and has a dense layer of 64 in between. Before you count: in the first one, how many percent
 # of the
 # parameters sit in the dense layer? And how many percent of the FLOPs are in the convolutions?
 
@@ -458,6 +469,11 @@ for layer in ("conv1", "conv2", "head"):
 # Both shares change with the side of the pictures, the filters and the strides. Commit to a number first, then
 # move the controls. For which side does the dense layer have fewest parameters? Does it ever do most of the
 # work?
+#
+# <details><summary>What you can find</summary>
+# Fewest for the smallest side. It does most of the work with few filters and a wide hidden layer, such as
+# 16 and 1,024.
+# </details>
 
 # %% name="experiment"
 lab.convnet()
@@ -476,7 +492,8 @@ lab.convnet()
 # `classes`, on all flattened numbers or, if `pooled`, on one mean for each channel. Work out
 #
 # - `parameters`;
-# - `forward`: FLOPs of a batch, convolutions and dense layer only;
+# - `forward`: FLOPs of a batch, convolutions and dense layer only, 2 for each multiply-add; the additions
+#   of biases aren't counted;
 # - `remembered`: bytes in float32 of the inputs of those layers, which their weights' gradients need.
 #   (What the
 #   pooling layers remember comes on top.)
@@ -531,15 +548,16 @@ with torch.device("meta"):
 print(f"{first.parameters / found.parameters:.0f} times fewer parameters than before")
 
 # %% [markdown] name="trained"
-# The FLOPs stay, since they were never in the dense layer. What is lost is *where* in the picture
+# The FLOPs nearly stay, since few of them were in the dense layer. What is lost is *where* in the picture
 # something was. For most pictures that is no loss. For clothes that always hang in the middle it may be
 # one, so there we keep the dense layer.
 #
 # ## Does it learn better?
 #
-# First a fair fight: crops of photographs of brick, grass and gravel, each brought to the same mean
-# and contrast. Only the pattern tells them apart, and it may lie anywhere. A dense network against a
-# convolutional one. The test crops come from another part of the photographs.
+# First a fair fight: crops of photographs of brick, grass and gravel. Their grey values alone would give
+# many away. So each pixel becomes its rank within the crop. Then all crops have the same grey values,
+# and only the pattern tells them apart. A dense network against a convolutional one.
+# The test crops come from another part of the photographs.
 
 
 # %% name="textures" tolerance=0.1
@@ -572,19 +590,23 @@ def contest(train_crops, test_crops):
         )
 
 
-crops, new_crops = textures(count=300)
-new_crops = new_crops.standardise(crops.images.mean().item(), crops.images.std().item())
-crops = crops.standardise()
+def ranked(data):
+    """Give every crop the same grey values in even steps, mean 0 and deviation 1."""
+    ranks = data.images.flatten(1).argsort(1).argsort(1)
+    even = (ranks / (ranks.shape[1] - 1) - 0.5) * 12**0.5
+    return replace(data, images=even.reshape(data.images.shape))
+
+
+crops, new_crops = (ranked(part) for part in textures(count=300))
 contest(crops, new_crops)
 
 # %% [markdown] name="textures-after"
-# The dense network learned its own crops by heart. It has to learn a pattern anew for every place at
-# which it may
-# lie. The other one learns it once. Compare the distance between the two numbers in each line.
+# The dense network learned its own crops by heart. It has to learn a pattern anew for every place. The
+# other one learns it once. Compare the distance between the two numbers in each line.
 #
 # ## Clothes
 #
-# Now the article's kind of network, small, on Fashion-MNIST.
+# Now the same kind of network, small, on Fashion-MNIST.
 
 # %% name="fashion" tolerance=0.05
 train_set, test_set = fashion_mnist(standardise=True)
@@ -631,8 +653,7 @@ print(
 # set, and then
 # learns a factor and an offset for each ([Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)).
 # In use it takes running means
-# from training instead of the batch. (More pictures or a longer training call for augmentation:
-# pass `transform=augment.augment(augment.flip)` to `fit`.)
+# from training instead of the batch. And here the training pictures are augmented: each batch mirrors some.
 
 # %% name="train-animals" tolerance=0.1
 learned, unseen = (part.load() for part in pictures.split(0.25))
@@ -644,13 +665,16 @@ kinds = len(learned.classes)
 animals = nn.Sequential(
     *blocks(3, 8, 16, 32, norm=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, kinds)
 )
-history = fit(animals, learned, epochs=10, rate=1e-2, batch=16)
+mirror = augment.augment(augment.flip)
+history = fit(animals, learned, epochs=10, rate=1e-2, batch=16, transform=mirror)
 last = history.loss[-20:]
 print(f"loss of the last {len(last)} batches {sum(last) / len(last):.2f}")
 print(
     f"right: {share_right(animals, learned):.2f} of {len(learned)} learned, "
     f"{share_right(animals, unseen):.2f} of {len(unseen)} new pictures"
 )
+if not own:
+    print("drawings by one program are easy; photographs aren't")
 
 # %% name="single-pictures" tolerance=0.2
 chosen = torch.arange(0, len(unseen), max(len(unseen) // 8, 1))[:8]
@@ -706,11 +730,13 @@ for parameter in animals.parameters():
 print(
     f"above the {len(filters)} filters of layer 1; below pictures, and how much each pixel matters"
 )
-print(f"a tenth of the pixels holds {sum(focus) / len(focus):.0%} of the saliency")
+print("a filter light on one side and dark on the other looks for an edge; one tint, for a colour")
+print(
+    f"a tenth of the pixels holds {sum(focus) / len(focus):.0%} of the saliency; even would be 10%"
+)
 
 # %% [markdown] name="inside-after"
-# A saliency map shows where the answer is sensitive. It doesn't show why, and it is noisy: treat it
-# as a question to the network, not as its explanation.
+# A saliency map shows where the answer is sensitive, not why.
 #
 # ## The same in PyTorch
 #
@@ -740,9 +766,7 @@ print("logits and all six gradients agree with PyTorch's")
 #
 # > "The formula of a CNN is y = f(Wx + b)."
 #
-# That is the formula of a dense layer. It isn't wrong of a convolution either: a convolution is
-# linear, so some matrix
-# $W$ does it. Look at that matrix. Its columns are the layer's answers to pictures with a single
+# That is the formula of a dense layer. A convolution is linear, so some matrix $W$ does it, too. Look at that matrix. Its columns are the layer's answers to pictures with a single
 # bright pixel.
 
 # %% name="count-claim" tags=["nbval-check-output"]
@@ -760,7 +784,9 @@ print(
     f"{(W == 0).float().mean():.0%} of them are zero, the others have {len(W[W != 0].unique())} values"
 )
 entries = (32 * 222 * 222) * (3 * 224 * 224)
-print(f"first layer of the article: {entries:.1e} entries, {rows['conv1'].parameters} parameters")
+print(
+    f"first layer of the network for 224×224: {entries:.1e} entries, {rows['conv1'].parameters} parameters"
+)
 
 # %% [markdown] name="claim-shuffle"
 # The formula leaves out what makes it a CNN: which entries are zero ([**locality**](../glossary.md#locality)) and which are equal
@@ -774,9 +800,9 @@ shuffle = lambda data: replace(data, images=data.images.flatten(1)[:, order].res
 contest(shuffle(crops), shuffle(new_crops))
 
 # %% [markdown] name="summary"
-# For the dense network nothing has changed but the order of its columns. The convolutional
-# one has lost what it was built on: where it still does better, that is no longer for knowing
-# neighbours. An architecture is an assumption about the data, written as zeros and
+# For the dense network nothing has changed but the order of its columns. The convolutional one has lost
+# what it was built on. With the same grey values in every crop, little is left for it to see: guessing
+# gets 0.33. An architecture is an assumption about the data, written as zeros and
 # equal entries. Pooling and depth, which the formula leaves out too, then let small windows see far.
 #
 # ## Summary
