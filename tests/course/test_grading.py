@@ -17,10 +17,11 @@ from typing import Any
 import nbformat
 import pytest
 from needs import need
-from roofline.course import assign, feedback, folder, grading, running, sandbox
+from roofline.course import assign, commands, feedback, folder, grading, running, sandbox
 from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book
 from roofline.grading import find
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "02_backprop"
@@ -301,20 +302,19 @@ def test_two_graders_do_not_run_at_once(course: Course) -> None:
         grading.grade(course, CHAPTER)
 
 
-def test_what_an_instructor_can_put_right_is_one_line(
-    walked: dict[str, Any], tmp_path: Path
-) -> None:
-    course = walked["course"]
+def test_what_can_be_put_right_is_one_line(course: Course, tmp_path: Path) -> None:
+    where = ("--course", str(course.root))
     for arguments, said in {
-        ("grade", "03_other"): "no assignment '03_other'",
-        ("release", "nothing"): "no notebook in",
-        ("release", CHAPTER, "--due", "tomorrow"): "due date 'tomorrow'",
-        ("grade", CHAPTER, "--exercise", "backprop.none"): "no exercise",
+        ("grade", "03_other", *where): "no assignment '03_other'",
+        ("release", "nothing", *where): "no notebook in",
+        ("release", CHAPTER, "--due", "tomorrow", *where): "due date 'tomorrow'",
+        ("grade", CHAPTER, "--exercise", "backprop.none", *where): "no exercise",
+        ("init", str(ROOT / "x")): "inside the checkout",
+        ("init", str(course.root)): "a course already",
     }.items():
-        text = roofline("class", *arguments, cwd=course, code=2)
-        assert said in text and text.count("\n") == 1, text
-    assert "no course.toml" in roofline("class", "grade", CHAPTER, cwd=tmp_path, code=2)
-    assert "inside the checkout" in roofline("class", "init", str(ROOT / "x"), cwd=tmp_path, code=2)
+        result = CliRunner().invoke(commands.app, list(arguments))
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert not (ROOT / "x").exists()
 
 
