@@ -149,7 +149,7 @@ check("rnn.step", step)
 # %% [markdown] name="names"
 # ## Many to one: where is a name from?
 #
-# Surnames from several locales, letter by letter. Some occur in more than one, so nobody can get all of them
+# Surnames from several locales (a language and a country, as in sv_SE), letter by letter. Some occur in more than one, so nobody can get all of them
 # right. Three models: a mean over the letters, which can't know their order; a recurrent network;
 # and a GRU, which you will meet below. All three get the lengths.
 
@@ -213,6 +213,7 @@ for kind in ("letters without order", "rnn", "gru"):
 # %% name="reading" tolerance=0.05
 figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.8), sharey=True)
 for axis, name in zip(axes, ("Andersson", "Virtanen", "Rossi"), strict=True):
+    # one row for each letter, all of them the whole name; the lengths 1, 2, ... say how much is read
     grown = torch.tensor([letters.encode(name)], device=where).expand(len(name), -1)
     with no_grad():
         scores = classifier(grown, torch.arange(1, len(name) + 1, device=where)).data
@@ -290,7 +291,8 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
     print(f"{kind.__name__:<4} 100, 200, 400 steps keep " + ", ".join(map(style.size, sizes)))
 
 # %% [markdown] name="truncated"
-# The walk back needs every state, so the bytes kept grow with $T$. A play of a million letters can't be
+# The walk back needs every state, so the bytes kept grow with $T$. (LSTM and GRU come below; they keep
+# their gates too.) A play of a million letters can't be
 # trained on in one piece. [**Truncated**](../glossary.md#truncated-backpropagation) backpropagation cuts it into windows: the state may go on from one
 # window to the next, the gradient stops at the border. What lies further back than the window then never
 # teaches the weights anything.
@@ -310,7 +312,7 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
 # ### Exercise: how far back the gradient gets
 #
 # `states`, (t + 1, hidden), are $h_0, \ldots, h_T$ of one sequence. Return a vector of T + 1 numbers: entry
-# $t$ is the largest factor by which $\partial h_T / \partial h_t$ can stretch a vector, its spectral norm.
+# $t$ is the largest factor by which $\partial h_T / \partial h_t$ can stretch a vector, its [**spectral norm**](../glossary.md#spectral-norm).
 # The last entry is $h_T$ against itself. Walk back and multiply one factor on at a time; keep the
 # dtype of `states`.
 #
@@ -338,8 +340,9 @@ check("rnn.influence", influence)
 
 # %% [markdown] name="radius"
 # Without tanh the product is a power of $R$, and a power is ruled by the [**spectral radius**](../glossary.md#spectral-radius) $\rho$, the size
-# of the largest eigenvalue: it goes like $\rho^{T-t}$. tanh can only shrink it further. Pascanu, Mikolov and
-# Bengio ([2012](https://arxiv.org/abs/1211.5063)) worked this out. Below, one walk back from the last
+# of the largest eigenvalue: it goes like $\rho^{T-t}$. The slope of tanh is at most 1, so no single
+# step stretches more than $R$ does. Pascanu, Mikolov and Bengio
+# ([2012](https://arxiv.org/abs/1211.5063)) worked this out. Below, one walk back from the last
 # state gives the gradient of the input at every distance, for random $R$ of three radii.
 
 
@@ -363,13 +366,16 @@ for rho, line in ((0.5, "-"), (1.0, "--"), (2.0, ":")):
     layer.weight_hh_l0.data = random_matrix * (rho / radius)
     curve = arriving(layer)
     axis.semilogy(curve.clamp(min=1e-20), line, label=f"spectral radius {rho}")
-    power = round(math.log10(curve[50]))
-    print(f"spectral radius {rho}: 50 steps back the gradient is multiplied by about 10^{power}")
+    power, alone = round(math.log10(curve[50])), round(50 * math.log10(rho))
+    print(f"spectral radius {rho}: 50 steps back about 10^{power}; the power of rho is 10^{alone}")
 axis.set(xlabel="steps back", ylabel="gradient, relative", ylim=(1e-15, 1e9))
 axis.legend()
 plt.show()
 
 # %% [markdown] name="clipping"
+# Where $R$ stretches, the states grow until tanh is flat, and its slopes take back most of the growth; it
+# explodes all the same.
+#
 # An exploding gradient is loud: the loss jumps, or is NaN. Clipping (chapter 4) makes the step short and
 # keeps its direction, which is why every training in this chapter clips. A vanishing one is silent. The
 # loss goes down, because the last few steps still teach, and nothing says that the rest is lost. No clip
@@ -379,7 +385,7 @@ plt.show()
 #
 # The product shrinks because every step multiplies by $R$ and bends through tanh. The long short-term memory
 # ([Hochreiter and Schmidhuber 1997](https://doi.org/10.1162/neco.1997.9.8.1735)) adds a second
-# state, the cell $c$, with a road past both:
+# state, the [**cell**](../glossary.md#cell) $c$, with a road past both:
 #
 # $$c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh(c_t).$$
 #
@@ -420,7 +426,7 @@ check("rnn.lstm_step", lstm_step)
 # $$m_t = \tanh\!\left(W_m x_t + b_m + r_t \odot (R_m h_{t-1} + c_m)\right), \qquad
 #   h_t = z_t \odot h_{t-1} + (1 - z_t) \odot m_t .$$
 #
-# This is PyTorch's form; the paper multiplies by $r_t$ before $R_m$, which would need a second product.
+# $b_m$ and $c_m$ are its two biases. This is PyTorch's form; the paper multiplies by $r_t$ before $R_m$, which would need a second product.
 #
 # Keeping and writing share one gate here: what is kept isn't overwritten. Three blocks of weights instead
 # of four.
@@ -476,12 +482,16 @@ start = torch.tensor([alphabet.encode("KING ")], device=where)
 print(alphabet.decode(writer.generate(start, 120, temperature=0.7)[0].tolist()).strip())
 
 # %% [markdown] name="series"
+# The places say how far back it looks. If the loss with 33 to 64 letters read is hardly below that with 2
+# to 16, so short a training has taught it a short memory, and the letters further back add next to
+# nothing.
+#
 # ## A forecast, and who to beat
 #
 # A series is a sequence of numbers. Sunspots have been counted since 1749; they come and go about every 11
 # years. Here an LSTM reads eleven years, in steps of four months, and forecasts several months ahead at
 # once. A forecast is worth what it adds to doing nothing. Doing nothing comes in three kinds: it stays
-# as it is (persistence), it will be average, it will be as it was eleven years before. Test on the last
+# as it is ([**persistence**](../glossary.md#persistence)), it will be average, it will be as it was eleven years before. Test on the last
 # quarter, which training hasn't seen.
 
 # %% name="forecast" tolerance=0.05
@@ -517,6 +527,7 @@ forecasts["eleven years ago"] = values[test_rows[:, None] + ahead - past]
 truth = values[test_rows[:, None] + ahead]
 figure, axis = plt.subplots(figsize=(7, 3.2))
 errors = {}
+print(f"{'months ahead':<17}" + "  ".join(f"{months:5}" for months in ahead.tolist()))
 for (name, made), line in zip(forecasts.items(), ("o-", "s--", ":", "^-."), strict=True):
     errors[name] = 100 * (made - truth).square().mean(0).sqrt()
     axis.plot(ahead, errors[name], line, label=name)
@@ -524,14 +535,16 @@ for (name, made), line in zip(forecasts.items(), ("o-", "s--", ":", "^-."), stri
 axis.set(xlabel="months ahead", ylabel="root mean square error, sunspots", ylim=(0, None))
 axis.legend(ncols=2)
 plt.show()
-gain = errors["persistence"] / errors["LSTM"]
 for k in (0, 2, 5):
-    print(f"{ahead[k]:2} months ahead: persistence errs {gain[k]:.2f} times as much as the LSTM")
+    error, name = min((errors[name][k], name) for name in errors if name != "LSTM")
+    gain = error / errors["LSTM"][k]
+    print(f"{ahead[k]:2} months ahead: {name}, the best baseline, errs {gain:.2f} times the LSTM")
 
 # %% [markdown] name="series-after"
-# Read the first of these three lines twice. A plot of one-month forecasts would look splendid, curve upon
+# Above 1, the network adds something. Read the first of these three lines twice. A plot of one-month forecasts would look splendid, curve upon
 # curve, and the model that says "as it is now" looks just as good. A network has to be asked something
-# that persistence can't know.
+# that persistence can't know. And read the last: far ahead, persistence is easy to beat, and the rival is
+# the sun's own period. A table without that row would have flattered the network.
 #
 # ## The account
 #
@@ -585,7 +598,7 @@ for kind in (nn.RNN, nn.GRU, nn.LSTM):
 #
 # $$h_t = \tanh(W x_t + R\, h_{t-1} + b) \qquad \text{against} \qquad y_t = \tanh(W x_t + R\, x_{t-1} + b).$$
 #
-# The second is a convolution along time, two steps wide, or, with $x_t$ and $x_{t-1}$ side by side, a
+# (with inputs as wide as the state). The second is a convolution along time, two steps wide, or, with $x_t$ and $x_{t-1}$ side by side, a
 # single matrix product. The same weights, the same FLOPs to the last one. But its $T$ steps don't know of
 # each other. Take 256 steps, a batch of 4, width 128: how many times as long does the recurrence take
 # as the matrix product?
@@ -643,10 +656,11 @@ share = times["waiting"] / times["recurrence"]
 print(f"as many empty launches in a chain take {share:.0%} of the recurrence's time")
 
 # %% [markdown] name="serial-why"
-# The counts say where the time goes, on any machine. First, launches: two for each step, and each costs
-# its few microseconds before it computes anything. Second, bytes: every step reads all of $R$ again to
-# use it for four rows, where the single product reads it once for a thousand. Chapter 1's roofline, with
-# an arithmetic intensity that the batch sets. Both fade if the batch grows, because then a step has
+# The counts name the causes, on any machine. First, launches: two for each step, and each costs its few
+# microseconds before it computes anything; the share above is theirs. Second, bytes: every step reads all of $R$ again to
+# use it for four rows, where the single product reads it once for a thousand. Third, four rows are too few
+# to keep the arithmetic units busy. Chapter 1's roofline, with
+# an arithmetic intensity that the batch sets. All three fade if the batch grows, because then a step has
 # more to do for the same launch and the same $R$. What never fades is the chain.
 
 # %% name="measure-batch"
@@ -688,7 +702,8 @@ lab.sequence()
 # $3t + 4$ one. The FLOPs of the formula are counted too, torch's alone, each state once.
 #
 # <details><summary>Four a step</summary>
-# Which part of the step doesn't need the state? All of it can be done before the first step.
+# Which part of the step doesn't need the state? All of it, the bias too, can be done before the first step.
+# If it is: writing into an entry of a table is a launch, and <code>+=</code> on an entry is two.
 # </details>
 # <details><summary>Three a step</summary>
 # <code>torch.addmm</code> multiplies and adds in one launch. If you write states into a table, each
@@ -746,7 +761,7 @@ for kind in ("RNN", "LSTM", "GRU"):
 # The road along the cell is as good as its forget gate. A fresh LSTM has biases near zero, so
 # $f \approx \sigma(0) = \tfrac{1}{2}$, and a half fifty times over is $10^{-15}$. It vanishes like any other.
 # The same layer with another start doesn't: give the forget gates biases $\log u$ with $u$ drawn between
-# 1 and $T$, and the input gates the opposite, as Tallec and Ollivier propose
+# 1 and $T - 1$, and the input gates the opposite, as Tallec and Ollivier propose
 # ([2018](https://arxiv.org/abs/1804.11188)). And a plain recurrent network whose $R$ is orthogonal keeps a
 # gradient as well ([Saxe et al. 2013](https://arxiv.org/abs/1312.6120)). First the gradients, before any
 # training.

@@ -216,6 +216,12 @@ def adds_in_place(x, states, d_states, w, r):
     return _sums(da, da[0] @ r, x, states, w)
 
 
+@wrong("rnn.bptt", [X, OTHER], "turn them round")
+def in_the_order_of_the_walk(x, states, d_states, w, r):
+    dx, *others = _sums(*_walk(x, states, d_states, w, r), x, states, w)
+    return dx.flip(0), *others
+
+
 @wrong("rnn.bptt", [OTHER], "raised")
 def needs_two_steps(x, states, d_states, w, r):
     da, carried = _walk(x, states, d_states, w, r)
@@ -445,6 +451,22 @@ def three_gates_and_no_candidate(kind, inputs, hidden, layers, steps):
     return _account(kind, inputs, hidden, layers, steps, blocks={**BLOCKS, "lstm": 3})
 
 
+@wrong("rnn.account", [PARAMETERS, FLOPS, DEEP], "block of rows too")
+def gates_alone(kind, inputs, hidden, layers, steps):
+    return _account(kind, inputs, hidden, layers, steps, blocks={"rnn": 1, "lstm": 3, "gru": 2})
+
+
+@wrong("rnn.account", [FLOPS, DEEP], "matrix products alone")
+def a_product_with_every_bias(kind, inputs, hidden, layers, steps):
+    parameters, _, chain = _account(kind, inputs, hidden, layers, steps)
+    return parameters, 2 * steps * parameters, chain
+
+
+@wrong("rnn.account", [PARAMETERS, DEEP], "value 'rnn, ")
+def one_bias_and_the_message_names_the_case(kind, inputs, hidden, layers, steps):
+    return _account(kind, inputs, hidden, layers, steps, biases=1)
+
+
 @wrong("rnn.account", [CHAIN], "still has to climb")
 def the_longer_side(kind, inputs, hidden, layers, steps):
     return (*_account(kind, inputs, hidden, layers, steps)[:2], max(steps, layers))
@@ -495,6 +517,15 @@ def fused_but_not_hoisted(x, h0, w, r, b):
         h0 = torch.addmm(torch.addmm(b, row, w.T), h0, r.T).tanh()
         states.append(h0)
     return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [LAUNCHES], "writing into a table")
+def hoisted_then_written_into_a_table(x, h0, w, r, b):
+    states = x @ w.T + b
+    for t in range(len(x)):
+        states[t] += h0 @ r.T
+        h0 = states[t].tanh_()
+    return states
 
 
 @wrong("rnn.hoisted", [ALL, LAUNCHES], "from the state before it")

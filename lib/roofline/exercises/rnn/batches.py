@@ -145,11 +145,20 @@ class Step(Exercise):
         x, h, w, r, b, lengths = cases
         alive = 2 < lengths
         new = torch.tanh(x[0] @ w.T + h @ r.T + b)
+        padding = "a sequence that is over keeps its state: padding is no input"
+        zero, still = "0 forgets what was read: keep the old state", "no input isn't no step: "
+        still += "the state stays"
         straight = torch.tanh(x[0] @ w.T + h @ r + b)
-        state = h
-        for t in range(len(x)):
-            after = torch.tanh(x[t] @ w.T + state @ r.T + b)
-            state = torch.where((t < lengths)[:, None], after, state)
+
+        def last(over: Any = lambda kept, after, blind: kept) -> torch.Tensor:
+            """The last states, with a choice of what a sequence that is over gets."""
+            state = h
+            for t in range(len(x)):
+                after = torch.tanh(x[t] @ w.T + state @ r.T + b)
+                kept, blind = state, torch.tanh(state @ r.T + b)
+                state = torch.where((t < lengths)[:, None], after, over(kept, after, blind))
+            return state
+
         got = outputs["one"]
         ok = got.ok and torch.is_tensor(got.value) and got.value.shape == h.shape
         going = compare(
@@ -171,10 +180,10 @@ class Step(Exercise):
             got.value[~alive] if ok else got,
             h[~alive] if ok else new,
             [
-                (new[~alive], "a sequence that is over keeps its state: padding is no input"),
-                (torch.zeros_like(h[~alive]), "0 forgets what was read: keep the old state"),
-                (torch.tanh(h @ r.T + b)[~alive], "no input isn't no step: the state stays"),
-                (straight[~alive], "a sequence that is over keeps its state: padding is no input"),
+                (new[~alive], padding),
+                (torch.zeros_like(h[~alive]), zero),
+                (torch.tanh(h @ r.T + b)[~alive], still),
+                (straight[~alive], padding),
             ],
         )
         if ok and got.changed:
@@ -182,5 +191,15 @@ class Step(Exercise):
         return [
             going,
             over,
-            compare("the last real states after six steps", 1, outputs["last"], state),
+            compare(
+                "the last real states after six steps",
+                1,
+                outputs["last"],
+                last(),
+                [
+                    (last(lambda kept, after, blind: after), padding),
+                    (last(lambda kept, after, blind: torch.zeros_like(kept)), zero),
+                    (last(lambda kept, after, blind: blind), still),
+                ],
+            ),
         ]

@@ -11,17 +11,25 @@ from roofline.grading import Call, Exercise, Item, call, compare, exercise, gene
 from .shared import DERIVATIVES, RECURRENT
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+BLOCKS = {
+    "gates": "an LSTM has four blocks of rows: i, f, g, o",
+    "candidates": "beside the gates, what may be written is a block of rows too: g, or m",
+}
 
 
 def account(
     kind: str, inputs: int, hidden: int, layers: int, steps: int, *, mistake: str = ""
 ) -> tuple[int, int, int]:
     """(parameters, forward FLOPs of one sequence, longest chain), with ways to go wrong."""
-    gates = 3 if mistake == "gates" and kind == "lstm" else GATES[kind]
+    gates = GATES[kind]
+    if mistake == "gates" and kind == "lstm" or mistake == "candidates" and kind != "rnn":
+        gates -= 1
     widths = [inputs] + [inputs if mistake == "widths" else hidden] * (layers - 1)
     biases = {"one bias": 1, "no bias": 0}.get(mistake, 2)
     parameters = sum(gates * hidden * (width + hidden + biases) for width in widths)
     flops = sum(2 * gates * hidden * (width + hidden) * steps for width in widths)
+    if mistake == "biases too":
+        flops = 2 * parameters * steps
     if mistake == "multiply-adds":
         flops //= 2
     if mistake == "one step":
@@ -55,12 +63,17 @@ class Account(Exercise):
 
         def row(name: str, points: float, part: int, hints: dict[str, str], which: slice) -> Item:
             parts: list[Call] = [made[part] for made in outputs[which]]
-            got = next((p for p in parts if not p.ok), None) or [p.value for p in parts]
-            wrong = [
+            # Under the arguments that they belong to, which the message then names.
+            given = [", ".join(map(str, case)) for case in cases[which]]
+            failed = next((p for p in parts if not p.ok), None)
+            got = failed or dict(zip(given, (p.value for p in parts), strict=True))
+            made = [
                 ([account(*case, mistake=key)[part] for case in cases[which]], hint)
                 for key, hint in hints.items()
             ]
-            return compare(name, points, got, [each[part] for each in right[which]], wrong)
+            wrong = [(dict(zip(given, values, strict=True)), hint) for values, hint in made]
+            expected = dict(zip(given, (each[part] for each in right[which]), strict=True))
+            return compare(name, points, got, expected, wrong)
 
         every, single = slice(None), slice(0, 3)
         widths = "from the second layer on the inputs are states, hidden wide"
@@ -70,7 +83,7 @@ class Account(Exercise):
                 1,
                 0,
                 {
-                    "gates": "an LSTM has four blocks of rows: i, f, g, o",
+                    **BLOCKS,
                     "one bias": "torch keeps two biases, one beside W and one beside R",
                     "no bias": "the biases are missing, two vectors",
                 },
@@ -81,8 +94,9 @@ class Account(Exercise):
                 1,
                 1,
                 {
-                    "gates": "an LSTM has four blocks of rows: i, f, g, o",
+                    **BLOCKS,
                     "multiply-adds": "a multiply-add is 2 FLOPs",
+                    "biases too": "biases are added: the matrix products alone count",
                     "one step": "for all steps of the sequence",
                 },
                 single,
@@ -105,19 +119,22 @@ class Account(Exercise):
     @staticmethod
     def deep(outputs: Any, right: Any, cases: Any, hint: str) -> Item:
         parts = [outputs[3][0], outputs[3][1]]
-        got = next((p for p in parts if not p.ok), None) or [p.value for p in parts]
+        both = ("parameters", "FLOPs")
+        failed = next((p for p in parts if not p.ok), None)
+        got = failed or dict(zip(both, (p.value for p in parts), strict=True))
         wrong = [
-            (list(account(*cases[3], mistake=key)[:2]), text)
+            (dict(zip(both, account(*cases[3], mistake=key)[:2], strict=True)), text)
             for key, text in {
                 "widths": hint,
-                "gates": "an LSTM has four blocks of rows: i, f, g, o",
+                **BLOCKS,
                 "one bias": "torch keeps two biases in every layer",
                 "no bias": "the biases are missing, two vectors a layer",
                 "multiply-adds": "a multiply-add is 2 FLOPs",
+                "biases too": "biases are added: the matrix products alone count",
                 "one step": "for all steps of the sequence",
             }.items()
         ]
-        return compare("three layers", 1, got, list(right[3][:2]), wrong)
+        return compare("three layers", 1, got, dict(zip(both, right[3][:2], strict=True)), wrong)
 
 
 @exercise("rnn.hoisted")
@@ -188,6 +205,8 @@ class Hoisted(Exercise):
             hint = "two a step: inputs before the loop, and torch.addmm, a product and a sum in one"
             return Item(name, points, 1.0, message, hint)
         hint = "what doesn't need h can be done for all steps at once, before the loop"
+        if counted <= 4 * self.steps + 4:
+            hint += "; if it is, see what else the loop launches: writing into a table, b, a sum"
         return Item(name, points, 0.0, message, hint)
 
     @staticmethod

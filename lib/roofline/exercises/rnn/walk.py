@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -62,6 +63,8 @@ class ThroughTime(Exercise):
         "one step": "W and R are the same at every step: their gradients add up over time",
     }
 
+    turned = "row t belongs to step t: you walked from the end, so turn them round"
+
     def cases(self, seed: int) -> Any:
         random = generator(seed)
 
@@ -86,14 +89,16 @@ class ThroughTime(Exercise):
 
         def item(name: str, points: float, places: tuple[int, ...], *more: Any) -> Item:
             parts = [outputs[i] for i in places]
-            got = next((p for p in parts if not p.ok), None) or [p.value for p in parts]
-            hints = [([w[i] for i in places], self.mistakes[key]) for key, w in wrong.items()]
-            return compare(
-                name, points, got, [right[i] for i in places], [*hints, *more], rtol=1e-4
-            )
+            failed = next((p for p in parts if not p.ok), None)
+            got = failed or _named(places, [p.value for p in parts])
+            made = {self.mistakes[key]: w for key, w in wrong.items()}
+            hints = [(_named(places, [w[i] for i in places]), hint) for hint, w in made.items()]
+            others = [(_named(places, values), hint) for values, hint in more]
+            expected = _named(places, [right[i] for i in places])
+            return compare(name, points, got, expected, [*hints, *others], rtol=1e-4)
 
         items = [
-            item("gradient of x", 1, (0,)),
+            item("gradient of x", 1, (0,), ([right[0].flip(0)], self.turned)),
             item("gradient of h0", 1, (1,)),
             item(
                 "gradients of W and b",
@@ -117,17 +122,34 @@ class ThroughTime(Exercise):
             items[0] = Item(items[0].name, 1, 0.0, message, "make a new tensor with +, not with +=")
         return items
 
-    @staticmethod
-    def elsewhere(made: list[Call], cases: Any) -> Item:
+    @classmethod
+    def elsewhere(cls, made: list[Call], cases: Any) -> Item:
         """All five gradients again: one step alone, a batch of one, a hidden size of one."""
         failed = next((one for one in made if not one.ok), None)
-        got = failed or [list(one.value) if _listed(one.value) else one.value for one in made]
-        right = [walk_back(*case) for case in cases]
-        return compare("other shapes, a single step too", 1, got, right, rtol=1e-4)
+        sizes = [
+            f"steps {len(x)}, batch {x.shape[1]}, inputs {x.shape[2]}, hidden {len(r)}"
+            for x, _, _, _, r in cases
+        ]
+        got = failed or {
+            size: _named(range(5), one.value) for size, one in zip(sizes, made, strict=True)
+        }
+
+        def of(mistake: str) -> Any:
+            every = (walk_back(*case, mistake=mistake) for case in cases)
+            return {s: _named(range(5), v) for s, v in zip(sizes, every, strict=True)}
+
+        right = of("")
+        turned = {size: {**five, "dx": five["dx"].flip(0)} for size, five in right.items()}
+        hints = [(of(key), hint) for key, hint in cls.mistakes.items()]
+        name = "other shapes, a single step too"
+        return compare(name, 1, got, right, [*hints, (turned, cls.turned)], rtol=1e-4)
 
 
-def _listed(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
+def _named(places: Iterable[int], values: Any) -> Any:
+    """Values under the names of their gradients, which a message then shows."""
+    names = [("dx", "dh0", "dw", "dr", "db")[place] for place in places]
+    listed = isinstance(values, (list, tuple)) and len(values) == len(names)
+    return dict(zip(names, values, strict=True)) if listed else values
 
 
 def influence(
