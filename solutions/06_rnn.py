@@ -598,7 +598,7 @@ for kind in (nn.RNN, nn.GRU, nn.LSTM):
 #
 # $$h_t = \tanh(W x_t + R\, h_{t-1} + b) \qquad \text{against} \qquad y_t = \tanh(W x_t + R\, x_{t-1} + b).$$
 #
-# (with inputs as wide as the state). The second is a convolution along time, two steps wide, or, with $x_t$ and $x_{t-1}$ side by side, a
+# Let the inputs be as wide as the state. The second is a convolution along time, two steps wide, or, with $x_t$ and $x_{t-1}$ side by side, a
 # single matrix product. The same weights, the same FLOPs to the last one. But its $T$ steps don't know of
 # each other. Take 256 steps, a batch of 4, width 128: how many times as long does the recurrence take
 # as the matrix product?
