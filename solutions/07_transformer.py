@@ -53,8 +53,8 @@ progress("07_transformer")
 # $$\mathrm{attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V .$$
 #
 # Row $i$ of the softmax says how much of each value goes into result $i$. Why the root? Components of random
-# queries and keys have size 1, so their product is a sum of $d$ random signs and has size $\sqrt d$. Without
-# the division, softmax gets larger numbers the wider the model is. What that does to it:
+# queries and keys have size 1, so their product is a sum of $d$ terms of random sign and has size $\sqrt d$. Without
+# the division, softmax gets larger numbers the wider the head is. What that does to it:
 
 # %% name="why-scale"
 generator = torch.Generator().manual_seed(0)
@@ -144,7 +144,7 @@ check("transformer.heads", multi_head)
 #
 # Nothing in the formula knows which key came first. Shuffle the words, and the results are shuffled in the
 # same way: "dog bites man" is "man bites dog". So the position is added to the input. Some descriptions add it
-# **after** attention. Does the place matter? Measure how far the attention weights differ between a sentence
+# **after** attention. Does the place matter? See whether the attention weights differ between a sentence
 # and its shuffled copy, once shuffled back.
 
 # %% name="measure-positions" tags=["nbval-check-output"]
@@ -233,7 +233,7 @@ for name, put in ways.items():
 
 # %% [markdown] name="shift-after"
 # With rotary positions a product depends on the words and their distance, and on nothing else. What was learned
-# at one place of the text holds at every other.
+# at one place of the text holds at every other, for distances met in training.
 #
 # ## The block
 #
@@ -309,8 +309,8 @@ for depth in (6, 24):
         )
 
 # %% [markdown] name="measure-norms-after"
-# A norm on the sum shrinks what came before, block after block, on the way there and on the way back. That is why
-# deep post-norm stacks need a careful warm-up.
+# A norm on the sum shrinks what came before, block after block, on the way there and on the way back. At six blocks
+# little of it is seen; the deep stacks differ. It is one reason why deep post-norm stacks need a careful warm-up.
 #
 # ## The same task as a recurrent network
 #
@@ -411,9 +411,9 @@ print(
 )
 
 # %% [markdown] name="tokenize-after"
-# A tokenizer knows the text that it learned from. It starts from bytes, so it can write anything, but a Chinese
-# character is three bytes of UTF-8, and here nobody joined them: the same meaning costs several times the tokens,
-# and with them time and context. Now train. The model: an embedding, positions, two blocks with a causal mask,
+# A tokenizer knows the text that it learned from. It starts from bytes (the whole numbers of your exercise), so it
+# can write anything, but a Chinese character is three bytes of UTF-8, and here nobody joined them: a character costs
+# more tokens, and with them time and context. A Chinese character says more than a letter, which makes up for a part. Now train. The model: an embedding, positions, two blocks with a causal mask,
 # and an output layer with one logit for each token.
 
 # %% name="train-gpt" tolerance=0.1
@@ -491,7 +491,7 @@ for temperature in (0.5, 1.0):
     print(f"temperature {temperature}: {pairs.decode(written[0].tolist())!r}")
 
 # %% [markdown] name="maps"
-# What do the heads look at? Each row is a query and shows where its weight goes. Above the diagonal is the
+# What do the heads look at? Here are two of four. Each row is a query and shows where its weight goes. Above the diagonal is the
 # future, which the mask hides.
 
 # %% name="picture-attention" tolerance=0.2
@@ -516,12 +516,13 @@ plt.show()
 back = (torch.arange(len(sentence))[:, None] - torch.arange(len(sentence))).float().to(where)
 distance = (maps.data[0] * back).sum(-1).mean(-1)
 print("mean distance that a head looks back:", ", ".join(f"{d:.1f}" for d in distance.tolist()))
+print(f"and that of one that looks everywhere alike: {(len(sentence) - 1) / 4:.1f}")
 
 # %% [markdown] name="cost"
 # ## What it costs
 #
-# Everything in a Transformer grows in proportion to the length $t$, but for two products: $QK^\top$ and
-# weights times $V$. They grow with $t^2$, in FLOPs and, if the weights are kept, in bytes. For GPT-2 small, of
+# Everything in a Transformer grows in proportion to the length $t$, but for two products, $QK^\top$ and
+# weights times $V$, and the softmax between them, which is small in FLOPs. They grow with $t^2$, in FLOPs and, if the weights are kept, in bytes. For GPT-2 small, of
 # width 768 with 12 layers and a vocabulary of 50,257, at its full length of 1,024: which share of the forward
 # FLOPs is in those two products?
 
@@ -608,15 +609,14 @@ for way, options in ways.items():
     print(f"{way:<18}" + "".join(f"{m:8.2f}" for m in sizes), f"{sizes[3] / sizes[2]:11.1f}×")
 
 # %% [markdown] name="memory-after"
-# At twice the length, weights that are kept take four times the bytes: $t^2$. Made again, twice: $t$. If the
-# causal row grows faster than twice, it is because of a mask: a table of $t \times t$ numbers that is held for
-# the way back, one for all heads. It shows how easily $t^2$ comes back. A kernel that compares positions where it
-# needs them holds none.
+# At twice the length, weights that are kept take four times the bytes: $t^2$. Made again, twice: $t$. Short
+# sequences keep their weights either way, so compare from 256 on. A mask that is held as a table of $t \times t$
+# numbers would bring $t^2$ back, one for all heads. A kernel that compares positions where it needs them holds none.
 #
 # Add up everything that one layer keeps for the way back, in 16 bits with dropout: for $b$ sequences of $s$
 # tokens, width $h$ and $a$ heads it is $sbh\,(34 + 5as/h)$ bytes
 # ([Korthikanti et al. 2022](https://arxiv.org/abs/2205.05198)), and the term with $a$ is the table. Here it is for
-# published sizes. Your own `account` gives the parameters.
+# published sizes. Your own `account` gives the same parameters.
 
 # %% name="published-sizes" tags=["nbval-check-output"]
 from roofline.hardware.cost.memory import layer_activations
@@ -639,7 +639,7 @@ for name, (deep, wide, heads, long) in published.items():
     )
 
 # %% [markdown] name="memory-parts"
-# Activations aren't all. Beside them lie weights, gradients and chapter 4's optimizer state. Commit to a number,
+# The same share three times is no law: $as/h$, the length by a head's width, is 16 in all three. Activations aren't all. Beside them lie weights, gradients and chapter 4's optimizer state. Commit to a number,
 # then find out what recomputing saves, and at which length the table takes over.
 
 # %% name="experiment-memory"
@@ -718,7 +718,7 @@ print("attention and the encoder block agree with PyTorch's")
 # > "The attention weights show what the prediction is based on."
 #
 # Test it on the encoder that you trained on surnames. For each name, take the letter that gets most attention,
-# averaged over heads, layers and positions. Then do the honest thing: hide each letter in turn and see which
+# averaged over heads, layers and positions. Then do the honest thing: delete each letter in turn and see which
 # one changes the predicted probability most. If attention explained the prediction, the two would be the same
 # letter.
 

@@ -97,6 +97,7 @@ for above, folders, files in os.walk("/"):
     if above == "/":
         folders[:] = [f for f in folders if f not in ("usr", "proc", "sys")]
     found += [os.path.join(above, name) for name in folders + files]
+    folders[:] = [f for f in folders if f != "site-packages"]  # too many for what may be printed
 print("\\n".join(found))
 """
 
