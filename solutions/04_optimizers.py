@@ -486,8 +486,8 @@ for name, held in (
 ):
     print(f"counted, float32: {name:<9} {held:.0f} bytes for each parameter")
 mixed = 2 + 2 + 4 + 4 + 4
-reconcile("optimizers.bytes", mixed * 7e9 / 1e9, "GB", how="modelled")
 print(f"modelled: weights alone to run the model in 16 bits: {2 * 7e9 / 1e9:.0f} GB")
+reconcile("optimizers.bytes", mixed * 7e9 / 1e9, "GB", how="modelled")
 
 # %% [markdown] exercise="optimizers.lean_adam"
 # ### Exercise: a step that isn't limited by arithmetic

@@ -309,12 +309,12 @@ for depth in (6, 24):
         )
 
 # %% [markdown] name="measure-norms-after"
-# A norm on the sum shrinks what came before, block after block, on the way there and on the way back. At six blocks
-# little of it is seen; the deep stacks differ. It is one reason why deep post-norm stacks need a careful warm-up.
+# A norm on the sum shrinks what came before, block after block, on the way there and on the way back. It is one
+# reason why deep post-norm stacks need a careful warm-up.
 #
 # ## The same task as a recurrent network
 #
-# The task: guess the locale from a surname, letter by letter. A [**GRU**](../glossary.md#gru) is a recurrent network: it reads the
+# The task: guess the locale from a surname, letter by letter. A [**GRU**](../glossary.md#gru) reads the
 # letters in order and keeps what it read in a state of fixed size. Here are an encoder and a GRU with about
 # the same number of parameters, the same data, the same number of epochs.
 
@@ -411,9 +411,9 @@ print(
 )
 
 # %% [markdown] name="tokenize-after"
-# A tokenizer knows the text that it learned from. It starts from bytes (the whole numbers of your exercise), so it
+# A tokenizer knows the text that it learned from. It starts from bytes, so it
 # can write anything, but a Chinese character is three bytes of UTF-8, and here nobody joined them: a character costs
-# more tokens, and with them time and context. A Chinese character says more than a letter, which makes up for a part. Now train. The model: an embedding, positions, two blocks with a causal mask,
+# more tokens, and with them time and context. Now train. The model: an embedding, positions, two blocks with a causal mask,
 # and an output layer with one logit for each token.
 
 # %% name="train-gpt" tolerance=0.1
@@ -491,7 +491,7 @@ for temperature in (0.5, 1.0):
     print(f"temperature {temperature}: {pairs.decode(written[0].tolist())!r}")
 
 # %% [markdown] name="maps"
-# What do the heads look at? Here are two of four. Each row is a query and shows where its weight goes. Above the diagonal is the
+# What do the heads look at? Each row is a query and shows where its weight goes. Above the diagonal is the
 # future, which the mask hides.
 
 # %% name="picture-attention" tolerance=0.2
@@ -522,7 +522,7 @@ print(f"and that of one that looks everywhere alike: {(len(sentence) - 1) / 4:.1
 # ## What it costs
 #
 # Everything in a Transformer grows in proportion to the length $t$, but for two products, $QK^\top$ and
-# weights times $V$, and the softmax between them, which is small in FLOPs. They grow with $t^2$, in FLOPs and, if the weights are kept, in bytes. For GPT-2 small, of
+# weights times $V$, and the softmax between them, small in FLOPs. They grow with $t^2$, in FLOPs and, if the weights are kept, in bytes. For GPT-2 small, of
 # width 768 with 12 layers and a vocabulary of 50,257, at its full length of 1,024: which share of the forward
 # FLOPs is in those two products?
 
@@ -639,7 +639,7 @@ for name, (deep, wide, heads, long) in published.items():
     )
 
 # %% [markdown] name="memory-parts"
-# The same share three times is no law: $as/h$, the length by a head's width, is 16 in all three. Activations aren't all. Beside them lie weights, gradients and chapter 4's optimizer state. Commit to a number,
+# Activations aren't all. Beside them lie weights, gradients and chapter 4's optimizer state. Commit to a number,
 # then find out what recomputing saves, and at which length the table takes over.
 
 # %% name="experiment-memory"

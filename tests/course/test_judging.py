@@ -16,7 +16,7 @@ DEADLY = """
 import os
 from roofline.grading import Exercise, Item, exercise
 
-@exercise("drill.deadly")
+@exercise("mortal.deadly")
 class Deadly(Exercise):
     '''Its judge ends with the answer "die".'''
     points = 2
@@ -31,7 +31,7 @@ class Deadly(Exercise):
 
 @pytest.fixture
 def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Judges]:
-    (tmp_path / "drill.py").write_text(DEADLY)
+    (tmp_path / "mortal.py").write_text(DEADLY)
     monkeypatch.setenv("ROOFLINE_EXERCISES", str(tmp_path))
     with Judges(1, tmp_path) as made:
         yield made
@@ -40,23 +40,23 @@ def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Judges]:
 def test_a_message_that_ends_the_judge_costs_only_its_own_points(
     judges: Judges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exercise, seed = find("drill.deadly"), case_seed("word", "drill.deadly")
+    exercise, seed = find("mortal.deadly"), case_seed("word", "mortal.deadly")
     die, live = (probed(exercise, answer, seed)[0] for answer in ("die", "live"))
-    answer = judges.judge("drill.deadly", die, seed)
+    answer = judges.judge("mortal.deadly", die, seed)
     assert "ended over it, twice" in answer["refused"]
-    assert judges.judge("drill.deadly", live, seed)["result"]["earned"] == 2
+    assert judges.judge("mortal.deadly", live, seed)["result"]["earned"] == 2
     assert len(judges.all) == 1
     # If no judge is well, that is nobody's answer's fault.
     judges.all[0].stop()
     monkeypatch.setattr(judging.sys, "executable", "/nonexistent/python")
-    assert "failed" in judges.judge("drill.deadly", live, seed)
+    assert "failed" in judges.judge("mortal.deadly", live, seed)
 
 
 def test_a_judge_has_nothing_of_the_graders_environment(
     judges: Judges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROOFLINE_SEED", "the secret")
-    judges.judge("drill.deadly", b"", 1)
+    judges.judge("mortal.deadly", b"", 1)
     pid = judges.all[0].process.pid
     environment = Path(f"/proc/{pid}/environ")
     if environment.exists():

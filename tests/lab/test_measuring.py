@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -83,6 +84,12 @@ def counted(panel: lab.Panel) -> list[tuple[int, int]]:
     return seen
 
 
+def finished(learner: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: in this one a browser's loop may be running."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, learner).result()
+
+
 async def turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
@@ -108,7 +115,7 @@ def test_the_measurement_starts_when_the_learner_has_committed_and_goes_on_by_it
         assert "It is 4 numbers (measured)" in panel.reckoning.value
         assert "4 measured" in panel.line.value and "aria-live" in panel.line.value
 
-    asyncio.run(learn())
+    finished(learn())
 
 
 def test_stop_keeps_what_was_measured_and_measure_begins_again():
@@ -132,7 +139,7 @@ def test_stop_keeps_what_was_measured_and_measure_begins_again():
         await until_done(panel)
         assert len(panel.result.times) == STEPS
 
-    asyncio.run(learn())
+    finished(learn())
 
 
 def test_a_moved_control_restarts_and_nothing_old_is_shown_after_it():
@@ -154,7 +161,7 @@ def test_a_moved_control_restarts_and_nothing_old_is_shown_after_it():
         panel.control_widgets["size"].value = 6
         assert panel.result is before and not panel.follower.running
 
-    asyncio.run(learn())
+    finished(learn())
 
 
 def test_a_prediction_from_a_cell_starts_nothing_by_itself():
@@ -166,7 +173,7 @@ def test_a_prediction_from_a_cell_starts_nothing_by_itself():
         await turns(5)
         assert panel.result.times == ()
 
-    asyncio.run(learn())
+    finished(learn())
 
 
 def test_settings_that_cannot_be_are_one_line_and_are_not_kept():
@@ -230,7 +237,7 @@ def test_what_goes_wrong_on_the_way_is_one_line_and_keeps_the_rest():
         while follower.running:
             await asyncio.sleep(0)
 
-    asyncio.run(follow())
+    finished(follow())
     assert [step.result for step in shown] == [1, 2] and ended == ["no memory left"]
     assert reason(MemoryError()) == "out of memory: choose smaller sizes"
 

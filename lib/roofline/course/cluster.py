@@ -31,15 +31,19 @@ def each(items: Iterable[Plain], function_name: str, address: str) -> Iterator[P
         source = iter(items)
         running = distributed.as_completed(loop=client.loop)
         sent: dict[Any, Plain] = {}
+        suspects: list[Plain] = []
+
+        def submit(item: Plain) -> Any:
+            return client.submit(
+                *(_on_worker, function_name, item), pure=False, retries=1, key=_key(item)
+            )
 
         def send() -> None:
             while len(sent) < room:
                 item = next(source, None)
                 if item is None:
                     return
-                future = client.submit(
-                    *(_on_worker, function_name, item), pure=False, retries=1, key=_key(item)
-                )
+                future = submit(item)
                 sent[future] = item
                 running.add(future)
 
@@ -48,8 +52,16 @@ def each(items: Iterable[Plain], function_name: str, address: str) -> Iterator[P
             while sent:
                 future = next(running)
                 item = sent.pop(future)
-                yield _outcome(distributed, future, item)
+                if _died(distributed, future):
+                    suspects.append(item)
+                else:
+                    yield _outcome(distributed, future, item)
                 send()
+            # A worker's death is blamed on all that it held. One at a time, on its own cause.
+            for item in suspects:
+                future = submit(item)
+                distributed.wait(future)
+                yield _outcome(distributed, future, item)
         finally:  # also if whoever takes the results stops taking them
             client.cancel(list(sent))
 
@@ -68,12 +80,17 @@ def _on_worker(function_name: str, item: Plain) -> Plain:
     return named(function_name)(item)
 
 
+def _died(distributed: Any, future: Any) -> bool:
+    """Whether workers died over it, more of them than the scheduler allows."""
+    return future.status == "error" and isinstance(future.exception(), distributed.KilledWorker)
+
+
 def _outcome(distributed: Any, future: Any, item: Plain) -> Plain:
     """The result, or why there is none: then the next run tries again."""
     error = future.exception() if future.status == "error" else None
     if error is None and future.status == "finished":
         return future.result()
-    if isinstance(error, distributed.KilledWorker):
+    if _died(distributed, future):
         # Dask's allowed-failures, 3 unless the scheduler is told otherwise.
         why = "several workers of the cluster died over it"
     elif error is not None:
