@@ -59,8 +59,7 @@ def each(items: Iterable[Plain], function_name: str, address: str) -> Iterator[P
                 send()
             # A worker's death is blamed on all that it held. One at a time, on its own cause.
             for item in suspects:
-                future = submit(item)
-                distributed.wait(future)
+                future = next(distributed.as_completed([submit(item)], loop=client.loop))
                 yield _outcome(distributed, future, item)
         finally:  # also if whoever takes the results stops taking them
             client.cancel(list(sent))
