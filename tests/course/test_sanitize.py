@@ -180,6 +180,8 @@ def test_strange_text_can_be_written_to_a_file(given: dict[str, Any], tmp_path: 
     raw = json.dumps(given).replace("# YOUR CODE HERE", "x = '\\ud800\\u0000'", 1).encode()
     notebook, _ = cleaned(raw)
     nbformat.write(notebook, tmp_path / "out.ipynb")
+    written = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert [cell.source for cell in written.cells] == [cell.source for cell in notebook.cells]
 
 
 def _mutate(given: Any, random: random.Random) -> Any:

@@ -31,7 +31,7 @@ def release(notebooks: dict[str, NotebookNode], root: Path) -> dict[str, Noteboo
     from traitlets.config.loader import PyFileConfigLoader
 
     config: Config = PyFileConfigLoader(CONFIG, path=str(root)).load_config()
-    said = _Collect()
+    said = LoggedErrors()
     with tempfile.TemporaryDirectory(prefix="roofline-") as folder:
         here = Path(folder).resolve()
         for chapter, notebook in notebooks.items():
@@ -57,7 +57,7 @@ def release(notebooks: dict[str, NotebookNode], root: Path) -> dict[str, Noteboo
         }
 
 
-class _Collect(logging.Handler):
+class LoggedErrors(logging.Handler):
     """Keep what nbgrader logs as errors."""
 
     def __init__(self) -> None:

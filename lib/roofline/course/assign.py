@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import roofline
+from roofline.classroom.release import LoggedErrors
 from roofline.course.folder import Course, CourseError, valid_id
 from roofline.course.gradebook import Book
 from roofline.course.master import load
@@ -122,7 +123,7 @@ def _generate(course: Course, assignment: str) -> None:
     config.CourseDirectory.course_id = course.settings.name
     config.CourseDirectory.assignment_id = assignment
     config.GenerateAssignment.force = True
-    said = _Collect()
+    said = LoggedErrors()
     converter = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
     converter.log = logging.Logger("nbgrader")
     converter.log.addHandler(said)
@@ -133,19 +134,3 @@ def _generate(course: Course, assignment: str) -> None:
         raise CourseError(f"nbgrader refused {assignment}: {said.reason()}") from None
     finally:
         os.chdir(here)
-
-
-class _Collect(logging.Handler):
-    """Keep what nbgrader logs as errors."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines += record.getMessage().splitlines()
-
-    def reason(self) -> str:
-        """The line of the exception itself, which is the last of its traceback."""
-        raised = [line for line in self.lines if "Error: " in line or "Exception: " in line]
-        return (raised or self.lines or ["no reason given"])[-1]
