@@ -108,7 +108,8 @@ def merge(path: Path, notebook: NotebookNode, exercise: str) -> NotebookNode:
 
 def to_bytes(notebook: NotebookNode) -> bytes:
     nbformat.validate(notebook)
-    return (nbformat.writes(notebook) + "\n").encode("utf-8", "replace")
+    # Not nbformat.writes, which would validate it again.
+    return (nbformat.v4.writes(notebook) + "\n").encode("utf-8", "replace")
 
 
 def _set_result(cell: NotebookNode, result: dict[str, Any], points: float) -> float:
@@ -122,8 +123,8 @@ def _set_result(cell: NotebookNode, result: dict[str, Any], points: float) -> fl
     made = Result(**{**kept, "items": [Item(**item) for item in kept["items"]]})
     data = {"text/plain": plain(table.text(made)), "text/html": plain(table.markup(made))}
     cell.outputs = [
-        nbformat.v4.new_output("display_data", data, metadata={"roofline": result}),
-        nbformat.v4.new_output("execute_result", {"text/plain": repr(score)}, execution_count=1),
+        _made("display_data", data=data, metadata={"roofline": result}),
+        _made("execute_result", data={"text/plain": repr(score)}, metadata={}, execution_count=1),
     ]
     return score
 
@@ -162,7 +163,12 @@ def _number(text: str) -> float | None:
 
 
 def _error(name: str, value: str) -> NotebookNode:
-    return nbformat.v4.new_output("error", ename=name, evalue=value, traceback=[f"{name}: {value}"])
+    return _made("error", ename=name, evalue=value, traceback=[f"{name}: {value}"])
+
+
+def _made(kind: str, **fields: Any) -> NotebookNode:
+    """An output by hand: nbformat's function validates each, and the whole is validated later."""
+    return nbformat.from_dict({"output_type": kind, **fields})
 
 
 def output(given: Any) -> NotebookNode | None:
@@ -176,11 +182,11 @@ def output(given: Any) -> NotebookNode | None:
     kind = given.get("output_type")
     if kind == "stream":
         name = "stderr" if given.get("name") == "stderr" else "stdout"
-        return nbformat.v4.new_output("stream", name=name, text=_text(given.get("text")))
+        return _made("stream", name=name, text=_text(given.get("text")))
     if kind == "error":
         lines = given.get("traceback")
         trace = [_text(line) for line in lines[:100]] if isinstance(lines, list) else []
-        return nbformat.v4.new_output(
+        return _made(
             "error",
             ename=_text(given.get("ename")),
             evalue=_text(given.get("evalue")),
@@ -199,7 +205,7 @@ def output(given: Any) -> NotebookNode | None:
     if not data:
         return None
     more = {"execution_count": 1} if kind == "execute_result" else {}
-    return nbformat.v4.new_output(kind, data, **more)
+    return _made(kind, data=data, metadata={}, **more)
 
 
 def harmless(markup: str) -> str:
