@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
+from roofline import autograd
 from roofline.grading.answers import right, wrong
 
 # --- gaussian -----------------------------------------------------------------------------------
 
-ONE, EACH, FAR = "sigma = 1", "a sigma for each example", "a prediction that is far off"
+ONE, EACH, FAR = "sigma = 1", "a sigma for each example, float64", "a prediction that is far off"
 
 
 @wrong("losses.gaussian", [ONE, EACH, FAR], "the density a factor")
@@ -42,6 +43,30 @@ def adds_up(mean, sigma, y):
     return loss.sum()
 
 
+@wrong("losses.gaussian", [FAR], "a floor or a clamp")
+def floor_under_the_density(mean, sigma, y):
+    sigma = torch.as_tensor(sigma)
+    density = torch.exp(-0.5 * ((y - mean) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+    return -torch.log(density + 1e-12).mean()
+
+
+@wrong("losses.gaussian", [EACH], "dtype=x.dtype")
+def always_single_precision(mean, sigma, y):
+    return with_precision(mean, sigma, y).float()
+
+
+@wrong("losses.gaussian", [EACH], "torch.as_tensor")
+def sigma_is_a_float(mean, sigma, y):
+    return math.log(sigma * math.sqrt(2 * math.pi)) + (((y - mean) / sigma) ** 2).mean() / 2
+
+
+@wrong("losses.gaussian", [ONE, EACH, FAR], "torch.distributions.Distribution")
+def a_density_of_many_dimensions(mean, sigma, y):
+    scale = torch.diag(torch.as_tensor(sigma).expand(len(y)))
+    joint = torch.distributions.MultivariateNormal(mean, scale_tril=scale)
+    return -joint.log_prob(y) / len(y)
+
+
 @right("losses.gaussian")
 def example_by_example(mean, sigma, y):
     sigmas = torch.as_tensor(sigma).expand(len(y)).tolist()
@@ -60,7 +85,7 @@ def with_precision(mean, sigma, y):
 
 # --- binary -------------------------------------------------------------------------------------
 
-HARD, SOFT = "targets 0 and 1", "targets in between"
+HARD, SOFT = "targets 0 and 1", "targets in between, float64"
 BIG, TINY = "logits up to ±10,000", "tiny losses keep their digits"
 
 
@@ -96,6 +121,28 @@ def brackets_lost(x, y):
     return -y * p.log() + (1 - y) * (1 - p).log()
 
 
+@wrong("losses.binary", [SOFT], "by their share")
+def only_for_zero_and_one(x, y):
+    signed = torch.where(y > 0.5, -x, x)
+    return signed.clamp(min=0) + torch.log1p(torch.exp(-signed.abs()))
+
+
+@wrong("losses.binary", [BIG], "a floor or a clamp")
+def clamps_the_logits(x, y):
+    return in_two_branches(x.clamp(-100, 100), y)
+
+
+@wrong("losses.binary", [TINY], "add the small part last")
+def cancels_against_the_logit(x, y):
+    return torch.logaddexp(torch.zeros_like(x), x) - x * y
+
+
+@wrong("losses.binary", [HARD, SOFT, BIG, TINY], "multilabel_soft_margin_loss")
+def a_ready_made_loss_of_one_label(x, y):
+    loss = torch.nn.MultiLabelSoftMarginLoss(reduction="none")
+    return loss(x.reshape(-1, 1), y.reshape(-1, 1)).view_as(x)
+
+
 @right("losses.binary")
 def in_two_branches(x, y):
     small = torch.where(x > 0, -x, x)
@@ -115,7 +162,7 @@ def as_a_two_way_softmax(x, y):
 # --- log-sum-exp --------------------------------------------------------------------------------
 
 PLAIN, HALF = "ordinary logits", "float16, logits up to ±30"
-HUGE, MASKED = "logits of ±10,000", "masked logits, −inf"
+HUGE, MASKED = "logits of ±10,000, float64", "masked logits, −inf"
 
 
 @wrong("losses.log_sum_exp", [HALF, HUGE], "float16 overflows")
@@ -148,6 +195,35 @@ def keeps_the_dimension(z):
     return (z - largest).exp().sum(-1, keepdim=True).log() + largest
 
 
+@wrong("losses.log_sum_exp", [MASKED], "stays −inf")
+def clamps_the_mask(z):
+    return with_nan_to_num(z.clamp(min=-1e4))
+
+
+@wrong("losses.log_sum_exp", [PLAIN, HALF, HUGE, MASKED], "not their mean")
+def mean_of_the_exponentials(z):
+    return with_nan_to_num(z) - math.log(z.shape[-1])
+
+
+@wrong("losses.log_sum_exp", [HALF, HUGE], "dtype=x.dtype")
+def leaves_it_in_single_precision(z):
+    return with_nan_to_num(z.float())
+
+
+@wrong("losses.log_sum_exp", [PLAIN, HALF, HUGE, MASKED], "functional.cross_entropy")
+def out_of_a_cross_entropy(z):
+    rows = z.reshape(-1, z.shape[-1])
+    top = rows.max(1)
+    loss = torch.nn.functional.cross_entropy(rows, top.indices, reduction="none")
+    return torch.where(top.values.isinf(), top.values, loss + top.values).view(z.shape[:-1])
+
+
+@right("losses.log_sum_exp")
+def through_the_largest_probability(z):
+    top = z.amax(-1)
+    return torch.where(top.isinf(), top, top - torch.softmax(z, -1).amax(-1).log())
+
+
 @right("losses.log_sum_exp")
 def pairwise(z):
     def add(a, b):
@@ -170,7 +246,7 @@ def with_nan_to_num(z):
 # --- cross-entropy ------------------------------------------------------------------------------
 
 LOSS, GRADIENT, SCALED = "loss", "gradient", "gradient times what arrives"
-TEN, HELD = "logits of 10,000", "holds one tensor of the logits' size"
+TEN, HELD = "logits of 10,000, float64", "holds one tensor of the logits' size"
 
 
 def _softmax(logits):
@@ -258,6 +334,53 @@ def forgets_the_truth(logits, labels):
     return -log_p[rows, labels].mean(), lambda dloss: (log_p.exp() * dloss / len(labels),)
 
 
+@wrong("losses.cross_entropy", [GRADIENT, SCALED, TEN, HELD], "every label's column")
+def subtracts_all_columns(logits, labels):
+    log_p, rows = logits.log_softmax(1), torch.arange(len(labels))
+
+    def pullback(dloss):
+        slope = log_p.exp()
+        slope[:, labels] -= 1
+        return (slope * (dloss / len(labels)),)
+
+    return -log_p[rows, labels].mean(), pullback
+
+
+@wrong("losses.cross_entropy", [GRADIENT, SCALED, TEN, HELD], "also of one")
+def returns_no_tuple(logits, labels):
+    loss, pullback = recomputes_from_the_logits(logits, labels)
+    return loss, lambda dloss: pullback(dloss)[0]
+
+
+@wrong("losses.cross_entropy", [TEN], "the rows of this batch")
+def size_of_the_batch_written_in(logits, labels):
+    loss, pullback = recomputes_from_the_logits(logits, labels)
+    return loss * len(labels) / 8, lambda dloss: pullback(dloss * len(labels) / 8)
+
+
+@wrong("losses.cross_entropy", [LOSS, GRADIENT, SCALED, TEN, HELD], "Tensor.backward")
+def walks_the_library_back(logits, labels):
+    def pullback(dloss):
+        leaf = autograd.Tensor(logits, requires_grad=True)
+        log_p = autograd.log_softmax(leaf)[torch.arange(len(labels)), labels]
+        (-autograd.mean(log_p)).backward(dloss)
+        return (leaf.grad,)
+
+    return recomputes_from_the_logits(logits, labels)[0], pullback
+
+
+@right("losses.cross_entropy")
+def holds_logits_and_the_logarithm_of_each_sum(logits, labels):
+    rows, log_z = torch.arange(len(labels)), logits.logsumexp(1, keepdim=True)
+
+    def pullback(dloss):
+        slope = (logits - log_z).exp()
+        slope[rows, labels] -= 1
+        return (slope * (dloss / len(labels)),)
+
+    return (log_z[:, 0] - logits[rows, labels]).mean(), pullback
+
+
 @right("losses.cross_entropy")
 def uses_up_what_it_holds(logits, labels):
     p, rows = _softmax(logits), torch.arange(len(labels))
@@ -298,7 +421,7 @@ def recomputes_from_the_logits(logits, labels):
 # --- balanced -----------------------------------------------------------------------------------
 
 WEIGHTED, EQUAL = "weighted loss", "equal counts change nothing"
-NEVER, THOUSANDS = "a class that never occurs", "logits in the thousands"
+NEVER, THOUSANDS = "a class that never occurs", "logits in the thousands, float64"
 
 
 def _each(logits, labels):
@@ -323,7 +446,7 @@ def heavier_when_frequent(logits, labels, counts):
 
 @wrong("losses.balanced", [NEVER], "1/0 got into a sum")
 def one_hot_times_infinity(logits, labels, counts):
-    truth = torch.eye(len(counts))[labels]
+    truth = torch.eye(len(counts), dtype=logits.dtype)[labels]
     weights = truth @ (1 / counts)
     return (weights * _each(logits, labels)).sum() / weights.sum()
 
@@ -340,6 +463,28 @@ def without_subtracting(logits, labels, counts):
     return (weights * each).sum() / weights.sum()
 
 
+@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER, THOUSANDS], "of the training set")
+def counts_the_batch(logits, labels, counts):
+    here = torch.bincount(labels, minlength=len(counts))
+    return in_a_loop(logits, labels, here.to(counts.dtype))
+
+
+@wrong("losses.balanced", [THOUSANDS], "a floor or a clamp")
+def floor_under_the_probabilities(logits, labels, counts):
+    p = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+    weights = 1 / counts[labels]
+    return -(weights * (p + 1e-9).log()).sum() / weights.sum()
+
+
+@right("losses.balanced")
+def class_by_class(logits, labels, counts):
+    log_p, top, bottom = torch.log_softmax(logits, -1), 0, 0
+    for k in labels.unique().tolist():
+        top = top - log_p[labels == k, k].sum() / counts[k]
+        bottom = bottom + (labels == k).sum() / counts[k]
+    return top / bottom
+
+
 @right("losses.balanced")
 def in_a_loop(logits, labels, counts):
     top = bottom = 0.0
@@ -347,13 +492,13 @@ def in_a_loop(logits, labels, counts):
         weight = 1 / float(counts[label])
         top += weight * (row.logsumexp(0) - row[label])
         bottom += weight
-    return (top / bottom).float()
+    return (top / bottom).to(logits.dtype)
 
 
 @right("losses.balanced")
 def scaled_and_masked(logits, labels, counts):
     weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0)
-    truth = torch.nn.functional.one_hot(labels, len(counts)).float()
+    truth = torch.nn.functional.one_hot(labels, len(counts)).to(logits.dtype)
     share = torch.einsum("nk,k->n", truth, weights)
     return torch.einsum("nk,nk,n->", -logits.log_softmax(1), truth, share / share.sum())
 
@@ -413,9 +558,25 @@ def in_percent(probabilities, labels, bins=10):
     return 100 * with_bucketize(probabilities, labels, bins)
 
 
-@wrong("losses.calibration", [BINS], "expected")
+@wrong("losses.calibration", [BINS], "their number is an argument")
 def ignores_the_number_of_bins(probabilities, labels, bins=10):
     return with_bucketize(probabilities, labels, 10 if bins != 4 else 4)
+
+
+@wrong("losses.calibration", [BINS10, EDGES], "an empty bin has no mean")
+def means_of_empty_bins(probabilities, labels, bins=10):
+    confidence, right = _rows(probabilities, labels)
+    which = (confidence * bins).ceil().long() - 1
+    rows = [which == b for b in range(bins)]
+    return float(sum(r.double().mean() * (confidence - right)[r].mean().abs() for r in rows))
+
+
+@wrong("losses.calibration", [BINS10, BINS, EDGES], "not of the label")
+def confidence_in_the_label(probabilities, labels, bins=10):
+    _, right = _rows(probabilities, labels)
+    which = ((confidence := probabilities[range(len(labels)), labels]) * bins).ceil().long() - 1
+    gap = torch.zeros(bins, dtype=confidence.dtype).index_add_(0, which, confidence - right)
+    return float(gap.abs().sum() / len(labels))
 
 
 @wrong("losses.calibration", [EDGES], "bin below")
@@ -450,7 +611,7 @@ def in_plain_python(probabilities, labels, bins=10):
 
 VALUE, SLOPE = "loss", "gradient"
 LAST, PIECE = "n that is no multiple of the chunk", "never holds more than a piece"
-FAR_OFF = "logits in the thousands"
+FAR_OFF = "logits in the thousands, float64"
 
 
 def _pieces(hidden, weight, labels, chunk):
@@ -516,6 +677,32 @@ def keeps_every_piece(hidden, weight, labels, chunk=64):
     return total / len(hidden), torch.cat(slopes) / len(hidden)
 
 
+@wrong("losses.chunked", [VALUE, SLOPE, LAST, FAR_OFF, PIECE], "its gradient")
+def returns_the_loss_alone(hidden, weight, labels, chunk=64):
+    return as_a_python_float(hidden, weight, labels, chunk)[0]
+
+
+@wrong("losses.chunked", [FAR_OFF], "dtype=x.dtype")
+def makes_single_precision_of_it(hidden, weight, labels, chunk=64):
+    return as_a_python_float(hidden.float(), weight.float(), labels, chunk)
+
+
+@wrong("losses.chunked", [PIECE], "was built")
+def a_chunk_of_its_own(hidden, weight, labels, chunk=64):
+    return with_split_and_einsum(hidden, weight, labels, chunk=64)
+
+
+@right("losses.chunked")
+def in_double_precision_inside(hidden, weight, labels, chunk=64):
+    total, slope, wide = 0.0, torch.zeros_like(hidden), weight.double()
+    for start in range(0, len(hidden), chunk):
+        rows = slice(start, start + chunk)
+        log_p = (hidden[rows].double() @ wide.T).log_softmax(1)
+        total -= log_p.gather(1, labels[rows, None]).sum().item()
+        slope[rows] = ((log_p.exp() @ wide - wide[labels[rows]]) / len(hidden)).to(slope.dtype)
+    return total / len(hidden), slope
+
+
 @right("losses.chunked")
 def as_a_python_float(hidden, weight, labels, chunk=64):
     pieces = list(_pieces(hidden, weight, labels, chunk))
@@ -539,4 +726,4 @@ def with_split_and_einsum(hidden, weight, labels, chunk=64):
         log_z = torch.logsumexp(z, 1, keepdim=True)
         total += (log_z.squeeze(1) - (z * truth).sum(1)).double().sum()
         slopes.append(torch.einsum("nk,kd->nd", (z - log_z).exp() - truth, weight))
-    return (total / len(hidden)).float(), torch.cat(slopes).div(len(hidden))
+    return (total / len(hidden)).to(hidden.dtype), torch.cat(slopes).div(len(hidden))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import finite, number
+from .shared import capped, finite, number
 
 
 @exercise("losses.balanced")
@@ -43,7 +44,7 @@ class Balanced(Exercise):
             "loss": call(answer, logits, labels, counts),
             "equal": call(answer, logits, labels, torch.full((4,), 7.0)),
             "never": call(answer, logits, labels, never),
-            "far": call(answer, 1000 * logits, labels, counts),
+            "far": call(answer, 1000 * logits.double(), labels, counts.double()),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
@@ -53,6 +54,15 @@ class Balanced(Exercise):
         right = (weights * each).sum() / weights.sum()
         by_count = counts[labels]
         far = -(1000 * logits).log_softmax(1).gather(1, labels[:, None])[:, 0]
+        here = 1 / torch.bincount(labels, minlength=len(counts))[labels].float()
+        thousands = finite(
+            "logits in the thousands, float64",
+            0.5,
+            outputs["far"],
+            float((weights * far).sum() / weights.sum()),
+            "start from logarithms of probabilities, with the largest logit subtracted",
+            dtype=torch.float64,
+        )
         never = finite(
             "a class that never occurs",
             0.5,
@@ -60,23 +70,32 @@ class Balanced(Exercise):
             float(right),
             "1/0 got into a sum: look up the weights of the labels that are there",
         )
+        weighted = number(
+            "weighted loss",
+            2,
+            outputs["loss"],
+            right,
+            [
+                ((weights * each).mean(), "divide by the weights that took part, not by n"),
+                ((weights * each).sum(), "divide by the weights that took part"),
+                (each.mean(), "the weights have no effect"),
+                ((by_count * each).sum() / by_count.sum(), "the rarer a class, the heavier"),
+                (
+                    (weights * each).sum() / (1 / counts).sum(),
+                    "the weights of the examples belong below, not those of the classes",
+                ),
+                (
+                    (here * each).sum() / here.sum(),
+                    "counts are given, of the training set: this batch's don't matter",
+                ),
+                (
+                    (weights * each).mean() / (1 / counts).mean(),
+                    "divide by the weights that took part: they differ from batch to batch",
+                ),
+            ],
+        )
         return [
-            number(
-                "weighted loss",
-                2,
-                outputs["loss"],
-                right,
-                [
-                    ((weights * each).mean(), "divide by the weights that took part, not by n"),
-                    ((weights * each).sum(), "divide by the weights that took part"),
-                    (each.mean(), "the weights have no effect"),
-                    ((by_count * each).sum() / by_count.sum(), "the rarer a class, the heavier"),
-                    (
-                        (weights * each).sum() / (1 / counts).sum(),
-                        "the weights of the examples belong below, not those of the classes",
-                    ),
-                ],
-            ),
+            weighted,
             number(
                 "equal counts change nothing",
                 1,
@@ -85,13 +104,7 @@ class Balanced(Exercise):
                 [(each.mean() / 7, "divide by the weights that took part, not by n")],
             ),
             never,
-            finite(
-                "logits in the thousands",
-                0.5,
-                outputs["far"],
-                float((weights * far).sum() / weights.sum()),
-                "start from logarithms of probabilities, with the largest logit subtracted",
-            ),
+            capped(thousands, outputs["far"], 100, weighted),
         ]
 
 
@@ -126,8 +139,6 @@ class Calibration(Exercise):
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         probabilities, labels = cases
-        unweighted = self.error(probabilities, labels, 10, weigh=False)
-        signed = abs(self.gap(probabilities, labels))
         right = self.error(probabilities, labels, 10)
         return [
             compare(
@@ -136,9 +147,9 @@ class Calibration(Exercise):
                 outputs["ten"],
                 right,
                 [
-                    (unweighted, "weigh each bin by its share of the predictions"),
-                    (signed, "take the size of the difference in each bin, not of the total"),
+                    (math.nan, "an empty bin has no mean: pass over it"),
                     (100 * right, "a share, not percent"),
+                    *self.mistakes(probabilities, labels),
                 ],
                 rtol=1e-5,
             ),
@@ -147,6 +158,7 @@ class Calibration(Exercise):
                 0.5,
                 outputs["two"],
                 self.error(probabilities, labels, 2),
+                [(right, "that is the error with ten bins: their number is an argument")],
                 rtol=1e-5,
             ),
             compare(
@@ -166,19 +178,61 @@ class Calibration(Exercise):
             ),
         ]
 
-    @staticmethod
-    def gap(probabilities: torch.Tensor, labels: torch.Tensor) -> float:
-        confidence, chosen = probabilities.max(1)
-        return float(confidence.mean() - (chosen == labels).double().mean())
+    @classmethod
+    def error(cls, probabilities: torch.Tensor, labels: torch.Tensor, bins: int) -> float:
+        table = cls.table(*cls.predictions(probabilities, labels), bins)
+        return sum(share * abs(mean - right) for _, mean, right, share in table)
+
+    @classmethod
+    def mistakes(cls, probabilities: torch.Tensor, labels: torch.Tensor) -> list[tuple[float, str]]:
+        """What the usual mistakes give with ten bins."""
+        confidence, right = cls.predictions(probabilities, labels)
+        rows = cls.table(confidence, right, 10)
+        gaps = [abs(mean - right) for _, mean, right, _ in rows]
+        truth = probabilities.gather(1, labels[:, None])[:, 0]
+        own = cls.table(truth, right, 10)
+        return [
+            (sum(gaps) / len(gaps), "weigh each bin by its share of the predictions"),
+            (sum(gaps) / 10, "weigh each bin by its share of the predictions: an empty one has 0"),
+            (
+                abs(float((confidence - right).mean())),
+                "take the size of the difference in each bin, not of the total",
+            ),
+            (
+                float((confidence - right).abs().mean()),
+                "take the means of a bin first, and then the size of their difference",
+            ),
+            (max(gaps), "the mean over the bins is asked, not the largest"),
+            (
+                sum(share * abs((b + 0.5) / 10 - right) for b, _, right, share in rows),
+                "the mean confidence of a bin, not the middle of the bin",
+            ),
+            (
+                sum(share * abs(mean - right) for _, mean, right, share in own),
+                "confidence is the probability of the class that was chosen, not of the label",
+            ),
+            (
+                math.sqrt(sum(share * (mean - right) ** 2 for _, mean, right, share in rows)),
+                "the differences in size, not their squares",
+            ),
+        ]
 
     @staticmethod
-    def error(
-        probabilities: torch.Tensor, labels: torch.Tensor, bins: int, weigh: bool = True
-    ) -> float:
+    def predictions(
+        probabilities: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Confidence, and 1 where the prediction is right, else 0."""
         confidence, chosen = probabilities.max(1)
-        right = (chosen == labels).double()
+        return confidence, (chosen == labels).double()
+
+    @staticmethod
+    def table(
+        confidence: torch.Tensor, right: torch.Tensor, bins: int
+    ) -> list[tuple[int, float, float, float]]:
+        """(bin, mean confidence, share that is right, share of all) of every bin with any."""
         which = torch.bucketize(confidence, torch.arange(1, bins, dtype=torch.float64) / bins)
-        rows = [which == b for b in range(bins) if bool((which == b).any())]
-        gaps = [float((confidence[r] - right[r]).mean().abs()) for r in rows]
-        shares = [float(r.double().mean()) if weigh else 1 / len(rows) for r in rows]
-        return sum(g * s for g, s in zip(gaps, shares, strict=True))
+        rows = [(b, which == b) for b in range(bins) if bool((which == b).any())]
+        return [
+            (b, float(confidence[r].mean()), float(right[r].mean()), float(r.double().mean()))
+            for b, r in rows
+        ]

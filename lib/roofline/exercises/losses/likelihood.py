@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import finite, number
+from .shared import SINGLE, capped, finite, led_on, number
 
 
 @exercise("losses.gaussian")
@@ -24,7 +25,7 @@ class Gaussian(Exercise):
     """What mean squared error assumes."""
 
     points, minutes, difficulty, importance = 3, 6, 1, 4
-    forbidden = ("torch.nn.functional.gaussian_nll_loss", "torch.distributions.Normal")
+    forbidden = ("torch.nn.functional.gaussian_nll_loss", "torch.distributions.Distribution")
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -35,7 +36,7 @@ class Gaussian(Exercise):
         mean, sigma, y = cases
         return {
             "one": call(answer, mean, 1.0, y),
-            "each": call(answer, mean, sigma, y),
+            "each": call(answer, *(t.double() for t in (mean, sigma, y))),
             "far": call(answer, mean + 100, 0.5, y),
         }
 
@@ -48,7 +49,14 @@ class Gaussian(Exercise):
             return each.mean()
 
         square = self.square(mean, 1.0, y)
-        return [
+        far = finite(
+            "a prediction that is far off",
+            1,
+            outputs["far"],
+            float(loss(mean + 100, 0.5)),
+            "the density underflows to 0: take the logarithm on paper",
+        )
+        items = [
             number(
                 "sigma = 1",
                 1,
@@ -60,11 +68,13 @@ class Gaussian(Exercise):
                     (constant + 2 * square.mean(), "the exponent has a 2 under it"),
                     ((square + constant).sum(), "this is the sum: the mean is asked"),
                     (-(square + constant).mean(), "the sign: least is best"),
+                    ((square + 2 * constant).mean(), "√(2π): its logarithm is half of log 2π"),
+                    ((constant - square).mean(), "the exponent is negative: minus it, positive"),
                     (square + constant, "one number is asked: take the mean"),
                 ],
             ),
             number(
-                "a sigma for each example",
+                "a sigma for each example, float64",
                 1,
                 outputs["each"],
                 loss(mean, sigma),
@@ -77,15 +87,22 @@ class Gaussian(Exercise):
                         (torch.log(sigma) + constant + 0.5 * (y - mean) ** 2 / sigma).mean(),
                         "the exponent divides by σ², not by σ",
                     ),
+                    (
+                        (sigma.log2() + constant + self.square(mean, sigma, y)).mean(),
+                        "the natural logarithm is asked: torch.log",
+                    ),
                 ],
+                torch.float64,
             ),
-            finite(
-                "a prediction that is far off",
-                1,
-                outputs["far"],
-                float(loss(mean + 100, 0.5)),
-                "the density underflows to 0: take the logarithm on paper",
-            ),
+            far,
+        ]
+        items[2] = capped(far, outputs["far"], 1000, items[0])
+        hint = "sigma may be a float or a tensor: torch.as_tensor makes a tensor of both"
+        kinds = "one", "each", "far"
+        odd = {outputs[kind].status for kind in kinds} == {"returned", "raised"}
+        return [
+            replace(item, hint=hint) if odd and not outputs[kind].ok else item
+            for item, kind in zip(items, kinds, strict=True)
         ]
 
     @staticmethod
@@ -103,6 +120,9 @@ class Binary(Exercise):
         "torch.nn.functional.binary_cross_entropy",
         "torch.nn.functional.logsigmoid",
         "torch.nn.functional.softplus",
+        "torch.nn.functional.soft_margin_loss",
+        "torch.nn.functional.multilabel_soft_margin_loss",
+        "torch.distributions.Distribution",
         "roofline.losses.binary_cross_entropy_with_logits",
         "roofline.autograd.binary_cross_entropy_with_logits",
     )
@@ -118,7 +138,7 @@ class Binary(Exercise):
         far = torch.tensor([-1e4, -200.0, 200.0, 1e4])
         return {
             "hard": call(answer, x, hard),
-            "soft": call(answer, x, soft),
+            "soft": call(answer, x.double(), soft.double()),
             "far": call(answer, far, torch.tensor([1.0, 0.0, 1.0, 0.0])),
             "small": call(answer, torch.tensor([-20.0, 20.0]), torch.tensor([0.0, 1.0])),
         }
@@ -129,7 +149,7 @@ class Binary(Exercise):
 
         def loss(y: torch.Tensor) -> torch.Tensor:
             p = torch.sigmoid(logits)
-            return -(y * p.log() + (1 - y) * (1 - p).log()).float()
+            return -(y * p.log() + (1 - y) * (1 - p).log())
 
         p = torch.sigmoid(x)
         mistakes = [
@@ -140,22 +160,44 @@ class Binary(Exercise):
             (-(hard * p.log()) + (1 - hard) * (1 - p).log(), "the minus must reach both terms"),
         ]
         tiny = torch.full((2,), math.log1p(math.exp(-20)))
+        ordinary = compare("targets 0 and 1", 1, outputs["hard"], loss(hard).float(), mistakes)
+        far = finite(
+            "logits up to ±10,000",
+            1,
+            outputs["far"],
+            torch.tensor([1e4, 0.0, 0.0, 1e4]),
+            "no exponential may see a large positive number, no logarithm a zero",
+        )
+        between = compare(
+            "targets in between, float64",
+            0.5,
+            outputs["soft"],
+            loss(soft),
+            [
+                (
+                    loss((soft > 0.5).double()),
+                    "y needn't be 0 or 1: both terms count, by their share",
+                )
+            ],
+            rtol=SINGLE,
+            atol=SINGLE,
+        )
         return [
-            compare("targets 0 and 1", 1, outputs["hard"], loss(hard), mistakes),
-            compare("targets in between", 0.5, outputs["soft"], loss(soft)),
-            finite(
-                "logits up to ±10,000",
-                1,
-                outputs["far"],
-                torch.tensor([1e4, 0.0, 0.0, 1e4]),
-                "no exponential may see a large positive number, no logarithm a zero",
-            ),
+            ordinary,
+            led_on(between),
+            capped(far, outputs["far"], 1000, ordinary),
             compare(
                 "tiny losses keep their digits",
                 0.5,
                 outputs["small"],
                 tiny,
-                [(torch.zeros(2), "1 + e⁻²⁰ rounds to 1 in float32: log1p doesn't add it first")],
+                [
+                    (torch.zeros(2), "1 + e⁻²⁰ rounds to 1 in float32: log1p doesn't add it first"),
+                    (
+                        tiny * torch.tensor([1.0, 0.0]),
+                        "20 + e⁻²⁰ rounds to 20 before x · y goes: add the small part last",
+                    ),
+                ],
                 atol=0.0,
             ),
         ]

@@ -16,7 +16,7 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import DERIVATIVES, finite, number
+from .shared import DERIVATIVES, SINGLE, both, finite, number
 
 
 @exercise("losses.chunked")
@@ -30,6 +30,7 @@ class Chunked(Exercise):
         "roofline.autograd.cross_entropy",
         *DERIVATIVES,
     )
+    chunk = 12  # of 37 rows: the last piece has a single one
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -44,22 +45,19 @@ class Chunked(Exercise):
         small, large = cases
         return {
             "even": call(answer, *(t[:32] if t.shape[0] == 37 else t for t in small), chunk=8),
-            "uneven": call(answer, *small, chunk=8),
-            "large": call(answer, *large, chunk=16, count=True),
-            "far": call(answer, 1000 * small[0], *small[1:], chunk=8),
+            "uneven": call(answer, *small, chunk=self.chunk),
+            "large": call(answer, *large, chunk=8, count=True),
+            "far": call(
+                answer, 1000 * small[0].double(), small[1].double(), small[2], chunk=self.chunk
+            ),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         (hidden, weight, labels), (large, wide, _) = cases
         even_loss, even_slope = self.reference(hidden[:32], weight, labels[:32])
         loss, slope = self.reference(hidden, weight, labels)
-        n = len(labels)
-        pieces = [
-            self.reference(hidden[i : i + 8], weight, labels[i : i + 8]) for i in range(0, n, 8)
-        ]
-        mean_of_means = torch.stack([p[0] for p in pieces]).mean()
-        total = torch.cat([p[1] for p in pieces])
-        whole = self.reference(hidden[:32], weight, labels[:32])
+        mean_of_means, total = self.by_piece(hidden, weight, labels, self.chunk)
+        whole = self.reference(hidden[:36], weight, labels[:36])
         gradient = compare(
             "gradient",
             1,
@@ -67,13 +65,17 @@ class Chunked(Exercise):
             even_slope,
             [
                 (32 * even_slope, "the loss is a mean over all n rows: divide the gradient by n"),
-                (total[:32], "divide by n, not by the rows of the piece"),
+                (
+                    self.by_piece(hidden[:32], weight, labels[:32], 8)[1],
+                    "divide by n, not by the rows of the piece",
+                ),
                 (-even_slope, "the sign: probabilities minus truth"),
             ],
         )
         value = number(
             "loss", 1, outputs["even"][0], even_loss, [(32 * even_loss, "the mean is asked")]
         )
+        value = both(value, "return two things: the loss, and its gradient")
         last = compare(
             "n that is no multiple of the chunk",
             1,
@@ -95,14 +97,15 @@ class Chunked(Exercise):
             ],
         )
         far = finite(
-            "logits in the thousands",
+            "logits in the thousands, float64",
             0.5,
             outputs["far"],
             [
                 float(v) if v.dim() == 0 else v
-                for v in self.reference(1000 * hidden, weight, labels)
+                for v in self.reference(1000 * hidden.double(), weight.double(), labels)
             ],
             "start from logarithms of probabilities, with the largest logit subtracted",
+            rtol=SINGLE,
         )
         return [value, gradient, last, far, self._largest(outputs, [value, gradient], large, wide)]
 
@@ -132,6 +135,17 @@ class Chunked(Exercise):
         hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         log_p = (hidden @ weight.T).log_softmax(1)
-        one_hot = torch.nn.functional.one_hot(labels, len(weight)).float()
+        one_hot = torch.nn.functional.one_hot(labels, len(weight)).to(log_p.dtype)
         n = len(labels)
         return -(one_hot * log_p).sum() / n, (log_p.exp() - one_hot) @ weight / n
+
+    @classmethod
+    def by_piece(
+        cls, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean of the pieces' mean losses, and the gradients of each."""
+        pieces = [
+            cls.reference(h, weight, y)
+            for h, y in zip(hidden.split(chunk), labels.split(chunk), strict=True)
+        ]
+        return torch.stack([p[0] for p in pieces]).mean(), torch.cat([p[1] for p in pieces])
