@@ -80,6 +80,47 @@ def adds_an_epsilon(train, test):
     return (train - mean) / deviation, (test - mean) / deviation
 
 
+@wrong("cnn.standardise", [TRAIN, TEST, CONSTANT], "deviations isn't the deviation")
+def mean_of_the_pictures_deviations(train, test):
+    mean = train.mean(PLACES, keepdim=True)
+    deviation = _safe(train.std((2, 3), keepdim=True).mean(0, keepdim=True))
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+@wrong("cnn.standardise", [TRAIN, TEST, CONSTANT], "both sets together")
+def numbers_of_both_sets(train, test):
+    every = torch.cat([train, test])
+    mean, deviation = every.mean(PLACES, keepdim=True), every.std(PLACES, keepdim=True)
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+@wrong("cnn.standardise", [TRAIN, TEST], "a small deviation isn't 0")
+def takes_little_contrast_for_none(train, test):
+    mean, deviation = train.mean(PLACES, keepdim=True), train.std(PLACES, keepdim=True)
+    deviation = torch.where(deviation > 1e-2, deviation, torch.ones_like(deviation))
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+@wrong("cnn.standardise", [TRAIN], "dtype float32, expected float64")
+def always_in_single_precision(train, test):
+    return on_a_flat_copy(train.float(), test.float())
+
+
+@wrong("cnn.standardise", [TRAIN, TEST, CONSTANT], "batch_norm")
+def torch_s_own(train, test):
+    variance, mean = torch.var_mean(train, PLACES)
+    variance = variance.where(variance > 1e-12, 1.0)
+    return tuple(functional.batch_norm(t, mean, variance, eps=0) for t in (train, test))
+
+
+@right("cnn.standardise")
+def with_numpy_in_double_precision(train, test):
+    wide = [t.numpy().astype(np.float64) for t in (train, test)]
+    mean, deviation = (f(wide[0], axis=PLACES, keepdims=True) for f in (np.mean, np.std))
+    deviation[deviation < 1e-7] = 1
+    return tuple(torch.from_numpy((t - mean) / deviation).to(train.dtype) for t in wide)
+
+
 @right("cnn.standardise")
 def channel_by_channel(train, test):
     new_train, new_test = train.clone(), test.clone()
