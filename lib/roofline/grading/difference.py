@@ -75,7 +75,10 @@ def _tensor_difference(
         message = f"shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
         return message, _shape_hint(got, expected, tolerance)
     if dtype and got.dtype != expected.dtype:
-        return f"dtype {_name(got.dtype)}, expected {_name(expected.dtype)}", ""
+        message = f"dtype {_name(got.dtype)}, expected {_name(expected.dtype)}"
+        if got.is_floating_point() and expected.is_floating_point():
+            return message, "keep the arguments' dtype: x.new_zeros does, torch.zeros doesn't"
+        return message, ""
     if got.device.type == "meta":  # no values to compare
         return None
     close = _close(got, expected, tolerance)
