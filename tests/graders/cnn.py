@@ -200,6 +200,45 @@ def swapped(layers, side):
     return _stack(layers, side)[::-1]
 
 
+@wrong("cnn.stack", [SIDE, SIDES], "starts at 0")
+def forgets_the_first_window(layers, side):
+    field = _stack(layers, side)[1]
+    for kernel, stride, padding in layers:
+        side = (side + 2 * padding - kernel) // stride
+    return side, field
+
+
+@wrong("cnn.stack", [SIDES], "round down")
+def rounds_to_the_nearest(layers, side):
+    field = _stack(layers, side)[1]
+    for kernel, stride, padding in layers:
+        side = round((side + 2 * padding - kernel) / stride) + 1
+    return side, field
+
+
+@wrong("cnn.stack", [FIELDS], "larger than the picture")
+def field_within_the_picture(layers, side):
+    out, field = _stack(layers, side)
+    return out, min(field, side)
+
+
+@wrong("cnn.stack", [SIDE], "in place")
+def empties_the_list(layers, side):
+    field = _stack(layers, side)[1]
+    while layers:
+        kernel, stride, padding = layers.pop(0)
+        side = (side + 2 * padding - kernel) // stride + 1
+    return side, field
+
+
+@right("cnn.stack")
+def rounds_down_once_at_the_end(layers, side):
+    field = _stack(layers, side)[1]
+    for kernel, stride, padding in layers:
+        side = (side + 2 * padding - kernel) / stride + 1
+    return math.floor(side), np.int64(field)
+
+
 @right("cnn.stack")
 def from_the_last_layer_back(layers, side):
     field = 1
