@@ -12,6 +12,7 @@ import torch
 
 from roofline import autograd
 from roofline.autograd import Tensor
+from roofline.autograd.loss import picked
 from roofline.nn import Module
 
 Value = Tensor | torch.Tensor
@@ -99,6 +100,7 @@ def nll(
     x = autograd.reshape(x, (-1, x.shape[-1]))
     counts = labels.reshape(-1) != ignore_index
     safe = labels.reshape(-1).where(counts, 0)
+    picked(x.data, safe.unsqueeze(1))  # for its error: a negative index would count from the end
     share = counts.to(x.dtype) if weight is None else counts * weight[safe]
     losses = -x[torch.arange(len(safe), device=safe.device), safe] * share
     if reduction == "mean":

@@ -249,5 +249,17 @@ def test_mistakes_are_named(call: Any, message: str) -> None:
         call()
 
 
+@pytest.mark.parametrize("loss", [losses.cross_entropy, losses.nll])
+@pytest.mark.parametrize("wrong", [4, -1, -100])
+def test_a_target_that_is_no_class_is_named(loss: Any, wrong: int) -> None:
+    """Ignored it costs nothing; else the message has its number and those that there are."""
+    for x, targets in ((LOG_P, CLASSES), (IMAGE, LABELS)):
+        targets = targets.clamp_min(0)
+        targets[-1] = wrong
+        loss(x, targets, ignore_index=wrong)
+        with pytest.raises(IndexError, match=f"target is {wrong}, but there are 4 classes, 0 to 3"):
+            loss(x, targets, ignore_index=7)
+
+
 def test_losses_are_layers() -> None:
     assert all(issubclass(getattr(losses, name), nn.Module) for name in LAYERS.values())

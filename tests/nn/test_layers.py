@@ -69,6 +69,14 @@ def test_a_layer_equals_its_twin(case: str, device: str) -> None:
     compare(our, their, torch.randn(shape, dtype=float_type(device), device=device))
 
 
+@pytest.mark.parametrize("wrong", [5, -1])
+def test_an_index_without_a_row_is_named(wrong: int) -> None:
+    with pytest.raises(IndexError, match=f"index is {wrong}, but the table has 5 rows, 0 to 4"):
+        nn.Embedding(5, 3)(torch.tensor([[1, wrong], [2, 9]]))
+    with pytest.raises((IndexError, RuntimeError), match="int"):  # torch's own for what else fails
+        nn.Embedding(5, 3)(torch.tensor([1.0]))
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_embedding_equals_its_twin(device: str) -> None:
     indices = torch.tensor([[1, 4, 1], [0, 3, 4]], device=device)

@@ -27,6 +27,15 @@ def sum_to(grad: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return grad.reshape(shape) if extra else grad
 
 
+def outside(numbers: torch.Tensor, count: int) -> int | None:
+    """The first of ``numbers`` that is not one of 0 to ``count`` - 1, None if all are.
+
+    For the message when a kernel has failed: to look before would cost every call a pass.
+    """
+    wrong = numbers[(numbers < 0) | (numbers >= count)]
+    return int(wrong[0]) if wrong.numel() else None
+
+
 def binary(function: Callable[..., Result]) -> Callable[[Operand, Operand], Tensor]:
     """:func:`op` for two operands that broadcast: gradients are fitted to each one's shape, dtype.
 

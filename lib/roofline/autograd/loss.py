@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .blocks import wide
-from .elementwise import Result
+from .elementwise import Result, outside
 from .tape import op
 
 
@@ -65,7 +65,7 @@ def cross_entropy(
     counts = labels != ignore_index
     labels = labels * counts
     log_p = torch.log_softmax(rows, 1)
-    losses = torch.where(counts, -log_p.gather(1, labels), 0)
+    losses = torch.where(counts, -picked(log_p, labels), 0)
     share = counts if weight is None else counts * weight[labels]
     if weight is not None:
         losses = losses * share
@@ -93,6 +93,25 @@ def cross_entropy(
     if total is not None:
         return losses.sum() / total, pullback
     return losses.sum() if reduction == "sum" else losses.view(shape), pullback
+
+
+def picked(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """What stands in (n, classes) at each row's label: (n, 1), as ``labels`` are.
+
+    Raises:
+        IndexError: for a label that is no class. On an accelerator the device's own error comes,
+            later: it does not wait to be asked.
+    """
+    try:
+        return rows.gather(1, labels)
+    except (IndexError, RuntimeError):
+        wrong = outside(labels, rows.shape[1])
+        if wrong is None:
+            raise
+        raise IndexError(
+            f"a target is {wrong}, but there are {rows.shape[1]} classes, 0 to "
+            f"{rows.shape[1] - 1}: correct the label, or pass it as ignore_index to leave it out"
+        ) from None
 
 
 def reduced(losses: torch.Tensor, reduction: str) -> tuple[torch.Tensor, float]:

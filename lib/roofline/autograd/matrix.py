@@ -8,7 +8,7 @@ import torch
 
 from .blocks import BLOCK, row_blocks
 from .deferred import product, row_sum
-from .elementwise import Result, sum_to
+from .elementwise import Result, outside, sum_to
 from .tape import op
 
 
@@ -98,8 +98,21 @@ def embedding(
     """Rows of ``weight``, (rows, width), by ``indices`` of any shape: (..., width).
 
     The gradient adds up the rows that were taken; the row ``padding_index`` gets none.
+
+    Raises:
+        IndexError: for an index that is no row; on an accelerator by the device's own words.
     """
     shape, rows = weight.shape, indices.reshape(-1)
+    try:
+        y = weight.index_select(0, rows)
+    except (IndexError, RuntimeError):
+        wrong = outside(rows, shape[0])
+        if wrong is None:
+            raise
+        raise IndexError(
+            f"an index is {wrong}, but the table has {shape[0]} rows, 0 to {shape[0] - 1}: "
+            f"number the tokens as the embedding does, or give it more rows"
+        ) from None
 
     def pullback(dy: torch.Tensor) -> tuple:
         d_weight = dy.new_zeros(shape)
@@ -108,4 +121,4 @@ def embedding(
             d_weight[padding_index] = 0
         return (d_weight,)
 
-    return weight.index_select(0, rows).view(*indices.shape, shape[1]), pullback
+    return y.view(*indices.shape, shape[1]), pullback
