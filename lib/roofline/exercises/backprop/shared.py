@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FunctionType, GeneratorType, ModuleType
 from typing import Any
 
@@ -25,6 +26,9 @@ TENSOR_CLASSES = (
     "torch.func.vjp",
     "torch.func.grad",
 )
+# How far a value may be off that was asked for in float64 and computed in float32: where only the
+# dtype is looked at.
+SINGLE = 1e-5
 
 
 def held(pullback: Call, besides: Call | None = None) -> Call:
@@ -117,4 +121,19 @@ def holds_at_most(
     if item.lost and kept.ok:
         message = f"{item.message}: it holds what has the shapes {kept.value['shapes']}"
         return Item(name, points, 0.0, message, hint)
+    return item
+
+
+def led_on(item: Item) -> Item:
+    """The item with a hint where it is lost to a dtype."""
+    if item.lost and not item.hint and "dtype" in item.message:
+        hint = "the result has the arguments' dtype: make new tensors with dtype=x.dtype"
+        return replace(item, hint=hint)
+    return item
+
+
+def both(item: Item, hint: str) -> Item:
+    """The item with a hint where one value was returned instead of a tuple."""
+    if item.lost and not item.hint and "expected at least" in item.message:
+        return replace(item, hint=hint)
     return item

@@ -17,7 +17,8 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import SINGLE, capped, finite, led_on, number
+from ..backprop.shared import SINGLE, led_on
+from .shared import capped, finite, number
 
 
 @exercise("losses.gaussian")

@@ -14,6 +14,8 @@ from roofline.grading import (
     compare,
 )
 
+from ..backprop.shared import led_on
+
 Mistakes = Sequence[tuple[Any, str]]
 DERIVATIVES = (
     "torch.Tensor.backward",
@@ -23,9 +25,6 @@ DERIVATIVES = (
     "roofline.autograd.backward",
     "roofline.autograd.Tensor.backward",
 )
-# How far a value may be off that was asked for in float64 and computed in float32, as the chapter
-# advises for 16 bits. What is looked at there is the dtype.
-SINGLE = 1e-5
 
 
 def finite(
@@ -76,21 +75,6 @@ def _of_dtype(item: Item, made: Any, dtype: torch.dtype | None) -> Item:
         return item
     came, asked = (str(d).removeprefix("torch.") for d in (value.dtype, dtype))
     return Item(item.name, item.points, 0.0, f"dtype {came}, expected {asked}")
-
-
-def led_on(item: Item) -> Item:
-    """The item with a hint where it is lost to a dtype."""
-    if item.lost and not item.hint and "dtype" in item.message:
-        hint = "the result has the arguments' dtype: make new tensors with dtype=x.dtype"
-        return replace(item, hint=hint)
-    return item
-
-
-def both(item: Item, hint: str) -> Item:
-    """The item with a hint where one value was returned instead of a tuple."""
-    if item.lost and not item.hint and "expected at least" in item.message:
-        return replace(item, hint=hint)
-    return item
 
 
 def capped(item: Item, made: Call, most: float, ordinary: Item) -> Item:

@@ -17,8 +17,8 @@ from roofline.grading import (
     generator,
 )
 
-from ..backprop.shared import held, holds_at_most
-from .shared import DERIVATIVES, SINGLE, both, capped, finite, number
+from ..backprop.shared import SINGLE, both, held, holds_at_most
+from .shared import DERIVATIVES, capped, finite, number
 
 
 @exercise("losses.log_sum_exp")

@@ -16,7 +16,8 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import DERIVATIVES, SINGLE, both, finite, number
+from ..backprop.shared import SINGLE, both
+from .shared import DERIVATIVES, finite, number
 
 
 @exercise("losses.chunked")
