@@ -360,6 +360,57 @@ def by_one_gather(x, weight, bias, stride=1, padding=0):
     return torch.einsum("nchwkl,ockl->nohw", windows, weight) + bias[:, None, None]
 
 
+@wrong("cnn.convolve", [PRODUCT], "windows a stride apart")
+def leaves_places_out_afterwards(x, weight, bias, stride=1, padding=0):
+    return _by_unfold(x, weight, bias, 1, padding)[:, :, ::stride, ::stride].contiguous()
+
+
+@wrong("cnn.convolve", [STEP], "doesn't fit whole")
+def rounds_the_map_up(x, weight, bias, stride=1, padding=0):
+    rest = [-(x.shape[i] + 2 * padding - weight.shape[i]) % stride for i in (2, 3)]
+    x = functional.pad(x, (padding, padding + rest[1], padding, padding + rest[0]))
+    return _by_unfold(x, weight, bias, stride, 0)
+
+
+@wrong("cnn.convolve", [STEP], "is invalid for input")
+def square_maps_only(x, weight, bias, stride=1, padding=0):
+    columns, sides = _columns(x, weight, stride, padding)
+    if stride > 1:
+        sides = [math.isqrt(columns.shape[2])] * 2
+    y = weight.flatten(1) @ columns + bias[:, None]
+    return y.view(len(x), len(weight), *sides)
+
+
+@wrong("cnn.convolve", [ONE], "keep the arguments' dtype")
+def a_border_in_single_precision(x, weight, bias, stride=1, padding=0):
+    n, c, height, width = x.shape
+    padded = torch.zeros(n, c, height + 2 * padding, width + 2 * padding)
+    padded[:, :, padding : padding + height, padding : padding + width] = x
+    return _by_unfold(padded, weight.float(), bias.float(), stride, 0)
+
+
+@wrong("cnn.convolve", [ONE, MANY, STEP, PRODUCT, MEMORY], "slow_conv3d")
+def pictures_one_frame_deep(x, weight, bias, stride=1, padding=0):
+    sizes = (1, *weight.shape[2:]), bias, (1, stride, stride), (0, padding, padding)
+    return torch._C._nn.slow_conv3d(x[:, :, None], weight[:, :, None], *sizes)[:, :, 0]
+
+
+@right("cnn.convolve")
+def with_a_linear_layer(x, weight, bias, stride=1, padding=0):
+    columns = torch.nn.Unfold(weight.shape[2:], stride=stride, padding=padding)(x)
+    y = functional.linear(columns.mT, weight.flatten(1), bias).mT
+    return y.unflatten(2, ((x.shape[2] + 2 * padding - weight.shape[2]) // stride + 1, -1))
+
+
+@right("cnn.convolve")
+def picture_by_picture_as_one(x, weight, bias, stride=1, padding=0):
+    def one(picture):
+        windows = picture.unfold(1, weight.shape[2], stride).unfold(2, weight.shape[3], stride)
+        return torch.einsum("chwkl,ockl->ohw", windows, weight) + bias[:, None, None]
+
+    return torch.vmap(one)(functional.pad(x, [padding] * 4))
+
+
 @right("cnn.convolve")
 def with_strided_views(x, weight, bias, stride=1, padding=0):
     x = functional.pad(x, [padding] * 4)
@@ -440,7 +491,7 @@ def place_by_place(x, dy, kernel, stride=1):
 @wrong("cnn.weight_gradient", [PRODUCT], "one product makes all sums")
 def loops_in_numpy(x, dy, kernel, stride=1):
     pixels, arriving = x.numpy(), dy.numpy()
-    dw = np.zeros((dy.shape[1], x.shape[1], kernel, kernel), np.float32)
+    dw = np.zeros((dy.shape[1], x.shape[1], kernel, kernel), pixels.dtype)
     for i, j in np.ndindex(*dy.shape[2:]):
         top, left = i * stride, j * stride
         window = pixels[:, :, top : top + kernel, left : left + kernel]
@@ -453,6 +504,40 @@ def terms_then_sums(x, dy, kernel, stride=1):
     windows = x.unfold(2, kernel, stride).unfold(3, kernel, stride)  # (n, c, h, w, k, l)
     terms = dy[:, :, None, :, :, None, None] * windows[:, None]
     return terms.sum((0, 3, 4)), dy.sum((0, 2, 3))
+
+
+@wrong("cnn.weight_gradient", [STRIDE], "here the kernel is 2 by 2")
+def kernels_of_three(x, dy, kernel, stride=1):
+    return _both(x, dy, 3, stride)
+
+
+@wrong("cnn.weight_gradient", [DW, STRIDE, PRODUCT], "move axes")
+def reshapes_pictures_into_places(x, dy, kernel, stride=1):
+    columns, dy = functional.unfold(x, kernel, stride=stride), dy.transpose(0, 1).flatten(1)
+    dw = dy @ columns.reshape(columns.shape[1], -1).T
+    return dw.view(len(dy), x.shape[1], kernel, kernel), dy.sum(1)
+
+
+@wrong("cnn.weight_gradient", [DB, DW, STRIDE, PRODUCT], "torch.autograd.backward")
+def leaves_it_to_autograd(x, dy, kernel, stride=1):
+    weight = x.new_zeros(dy.shape[1], x.shape[1], kernel, kernel).requires_grad_()
+    y = (weight.flatten(1) @ functional.unfold(x, kernel, stride=stride)).view_as(dy)
+    walk = torch.autograd.backward
+    walk(y, dy)
+    return weight.grad, dy.sum((0, 2, 3))
+
+
+@wrong("cnn.weight_gradient", [DB, DW, STRIDE, PRODUCT], "return dW first")
+def the_bias_first(x, dy, kernel, stride=1):
+    return _both(x, dy, kernel, stride)[::-1]
+
+
+@right("cnn.weight_gradient")
+def a_row_of_ones_for_the_bias(x, dy, kernel, stride=1):
+    columns = functional.unfold(x, kernel, stride=stride)
+    columns = torch.cat([columns, torch.ones_like(columns[:, :1])], 1)
+    both = torch.bmm(dy.flatten(2), columns.mT).sum(0)
+    return both[:, :-1].reshape(-1, x.shape[1], kernel, kernel), both[:, -1]
 
 
 @wrong("cnn.weight_gradient", [DW, STRIDE, PRODUCT], "outputs first")

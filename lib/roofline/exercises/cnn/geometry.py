@@ -37,8 +37,10 @@ def sides(layers: Layers, side: float, mistake: str = "") -> float:
     for kernel, stride, padding in layers:
         room = side + padding * {"once": 1, "no padding": 0}.get(mistake, 2) - kernel
         steps: float = room // (1 if mistake == "no stride" else stride)
-        if mistake in ("up", "nearest", "exact"):
-            steps = {"up": math.ceil, "nearest": round, "exact": float}[mistake](room / stride)
+        if mistake == "exact":
+            steps = room / stride
+        if mistake in ("up", "nearest"):
+            steps = math.ceil(room / stride) if mistake == "up" else round(room / stride)
         first = {"no first": 0, "two first": 2}.get(mistake, 1)
         side = -(-side // stride) if mistake == "same" else steps + first
     return side
@@ -103,7 +105,12 @@ class Stack(Exercise):
                     _named(whole, group),
                     [
                         *(
-                            (_named([sides(*case, key) for case in group], group), hint)
+                            (
+                                _named(
+                                    [sides(layers, start, key) for layers, start in group], group
+                                ),
+                                hint,
+                            )
                             for key, hint in SIDES.items()
                         ),
                         (_named(field, group), "return the side first, then the field"),
