@@ -29,6 +29,7 @@ TENSOR_CLASSES = (
 # How far a value may be off that was asked for in float64 and computed in float32: where only the
 # dtype is looked at.
 SINGLE = 1e-5
+KEEP = "keep the arguments' dtype: x.new_zeros does, torch.zeros doesn't"
 
 
 def held(pullback: Call, besides: Call | None = None) -> Call:
@@ -51,22 +52,24 @@ def held(pullback: Call, besides: Call | None = None) -> Call:
             elif isinstance(item, np.ndarray):
                 key, size = item.ctypes.data, item.nbytes
             else:
-                key, size = id(item), 8 * sum(type(v) is float for v in item)
+                numbers = isinstance(item, (list, tuple))
+                size = 8 * sum(type(v) is float for v in item) if numbers else len(item)
+                key = id(item)
             if key != known and key not in sizes and size:
                 sizes[key] = size
-                shapes.append(str(tuple(getattr(item, "shape", (len(item),)))))
+                shapes.append(str(tuple(item.shape) if hasattr(item, "shape") else (len(item),)))
         return {"bytes": sum(sizes.values()), "shapes": ", ".join(shapes)}
 
     return call(add_up, pullback)
 
 
 def reachable(root: Any) -> Iterator[Any]:
-    """Tensors, arrays and lists that an object holds, however deep."""
+    """Tensors, arrays, lists and bytes that an object holds, however deep."""
     stack: list[Any] = [root]
     seen: set[int] = set()
     while stack and len(seen) < 10_000:
         item = stack.pop()
-        if id(item) in seen or isinstance(item, (type, ModuleType, str, bytes, int, float)):
+        if id(item) in seen or isinstance(item, (type, ModuleType, str, int, float)):
             continue
         seen.add(id(item))
         if isinstance(item, (torch.Tensor, np.ndarray)):
@@ -76,7 +79,7 @@ def reachable(root: Any) -> Iterator[Any]:
         elif isinstance(item, GeneratorType):
             stack += list(item.gi_frame.f_locals.values()) if item.gi_frame else []
         else:
-            if isinstance(item, (list, tuple)):
+            if isinstance(item, (list, tuple, bytes, bytearray)):
                 yield item
             stack += gc.get_referents(item)
 
@@ -127,13 +130,13 @@ def holds_at_most(
 def led_on(item: Item) -> Item:
     """The item with a hint where it is lost to a dtype."""
     if item.lost and not item.hint and "dtype" in item.message:
-        hint = "the result has the arguments' dtype: make new tensors with dtype=x.dtype"
-        return replace(item, hint=hint)
+        return replace(item, hint=KEEP)
     return item
 
 
 def both(item: Item, hint: str) -> Item:
     """The item with a hint where one value was returned instead of a tuple."""
-    if item.lost and not item.hint and "expected at least" in item.message:
+    message = item.message
+    if item.lost and not item.hint and ("at least" in message or "expected a list" in message):
         return replace(item, hint=hint)
     return item
