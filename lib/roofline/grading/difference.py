@@ -77,7 +77,10 @@ def _tensor_difference(
     if dtype and got.dtype != expected.dtype:
         message = f"dtype {_name(got.dtype)}, expected {_name(expected.dtype)}"
         if got.is_floating_point() and expected.is_floating_point():
-            return message, "keep the arguments' dtype: x.new_zeros does, torch.zeros doesn't"
+            return (
+                message,
+                "the result has the arguments' dtype: make new tensors with dtype=x.dtype",
+            )
         return message, ""
     if got.device.type == "meta":  # no values to compare
         return None
