@@ -381,7 +381,7 @@ def square_maps_only(x, weight, bias, stride=1, padding=0):
     return y.view(len(x), len(weight), *sides)
 
 
-@wrong("cnn.convolve", [ONE], "keep the arguments' dtype")
+@wrong("cnn.convolve", [ONE], "the arguments' dtype")
 def a_border_in_single_precision(x, weight, bias, stride=1, padding=0):
     n, c, height, width = x.shape
     padded = torch.zeros(n, c, height + 2 * padding, width + 2 * padding)
@@ -664,6 +664,85 @@ def averages_windows(x, size):
 def returns_no_tuple(x, size):
     y, pullback = holds_places(x, size)
     return y, lambda dy: pullback(dy)[0]
+
+
+@wrong("cnn.max_pool", [RESULT, GRADIENT, TIE, LESS], "numbers in a row")
+def reshapes_alone(x, size):
+    n, c, h, w = x.shape
+    y, place = x.reshape(n, c, h // size, w // size, size * size).max(-1)
+
+    def pullback(dy):
+        rows = dy.new_zeros(*dy.shape, size * size).scatter_(-1, place[..., None], dy[..., None])
+        return (rows.view(n, c, h, w),)
+
+    return y, pullback
+
+
+@wrong("cnn.max_pool", [GRADIENT, TIE, LESS], "move the axes back")
+def leaves_the_windows_in_a_row(x, size):
+    n, c, h, w = x.shape
+    y, place = _tiles(x, size).max(-1)
+
+    def pullback(dy):
+        rows = dy.new_zeros(*dy.shape, size * size).scatter_(-1, place[..., None], dy[..., None])
+        return (rows.view(n, c, h, w),)
+
+    return y, pullback
+
+
+@wrong("cnn.max_pool", [GRADIENT, LESS], "the arguments' dtype")
+def a_gradient_in_single_precision(x, size):
+    y, pullback = holds_places(x, size)
+    return y, lambda dy: tuple(dx.float() for dx in pullback(dy))
+
+
+@wrong("cnn.max_pool", [LESS], "where the largest stood")
+def holds_the_picture_as_bytes(x, size):
+    y, pixels, shape = _tiles(x, size).amax(-1), x.numpy().tobytes(), tuple(x.shape)
+    kind = x.numpy().dtype
+
+    def pullback(dy):
+        x = torch.from_numpy(np.frombuffer(pixels, kind).copy()).view(shape)
+        return holds_places(x, size)[1](dy)
+
+    return y, pullback
+
+
+@wrong("cnn.max_pool", [RESULT, GRADIENT, TIE, LESS], "max_pool")
+def pools_in_three_dimensions(x, size):
+    return functional.max_pool3d(x, (1, size, size)), holds_places(x, size)[1]
+
+
+class Holds:
+    """A pullback as an object, with a zero of no dimensions beside the places."""
+
+    def __init__(self, place, size, zero):
+        self.place, self.size, self.zero = place, size, zero
+
+    def __call__(self, dy):
+        winners = self.place == torch.arange(self.size**2)
+        return (_back(torch.where(winners, dy[..., None], self.zero), self.size),)
+
+
+@right("cnn.max_pool")
+def with_an_object(x, size):
+    tiles = _tiles(x, size)
+    place = tiles.argmax(-1, keepdim=True)
+    return tiles.gather(-1, place).squeeze(-1), Holds(place, size, x.new_zeros(()))
+
+
+@right("cnn.max_pool")
+def in_numpy(x, size):
+    tiles = _tiles(x, size).numpy()
+    place = tiles.argmax(-1)[..., None]
+    y = torch.from_numpy(np.take_along_axis(tiles, place, -1)[..., 0])
+
+    def pullback(dy):
+        dx = np.zeros((*dy.shape, size * size), dy.numpy().dtype)
+        np.put_along_axis(dx, place, dy.numpy()[..., None], -1)
+        return (_back(torch.from_numpy(dx), size),)
+
+    return y, pullback
 
 
 @right("cnn.max_pool")
