@@ -50,7 +50,7 @@ def floor_under_the_density(mean, sigma, y):
     return -torch.log(density + 1e-12).mean()
 
 
-@wrong("losses.gaussian", [EACH], "dtype=x.dtype")
+@wrong("losses.gaussian", [EACH], "the arguments' dtype")
 def always_single_precision(mean, sigma, y):
     return with_precision(mean, sigma, y).float()
 
@@ -205,7 +205,7 @@ def mean_of_the_exponentials(z):
     return with_nan_to_num(z) - math.log(z.shape[-1])
 
 
-@wrong("losses.log_sum_exp", [HALF, HUGE], "dtype=x.dtype")
+@wrong("losses.log_sum_exp", [HALF, HUGE], "the arguments' dtype")
 def leaves_it_in_single_precision(z):
     return with_nan_to_num(z.float())
 
@@ -682,7 +682,7 @@ def returns_the_loss_alone(hidden, weight, labels, chunk=64):
     return as_a_python_float(hidden, weight, labels, chunk)[0]
 
 
-@wrong("losses.chunked", [FAR_OFF], "dtype=x.dtype")
+@wrong("losses.chunked", [FAR_OFF], "the arguments' dtype")
 def makes_single_precision_of_it(hidden, weight, labels, chunk=64):
     return as_a_python_float(hidden.float(), weight.float(), labels, chunk)
 

@@ -44,6 +44,24 @@ def condition_number(curvatures):
     return 2 / high, 2 / (low + high), high / low
 
 
+@wrong("optimizers.rates", ["limit", "best", "factor"], "in any order and number")
+def the_first_and_the_last(curvatures):
+    low, high = curvatures[0], curvatures[-1]
+    return 2 / high, 2 / (low + high), (high - low) / (high + low)
+
+
+@wrong("optimizers.rates", ["limit", "best", "factor"], "in place")
+def sorts_the_argument(curvatures):
+    curvatures.sort()
+    return the_first_and_the_last(curvatures)
+
+
+@wrong("optimizers.rates", ["factor"], "belong to momentum")
+def factor_of_momentum(curvatures):
+    low, high = (math.sqrt(v) for v in _bounds(curvatures))
+    return 2 / high**2, 2 / (low**2 + high**2), (high - low) / (high + low)
+
+
 @right("optimizers.rates")
 def through_the_condition_number(curvatures):
     ordered = sorted(curvatures)
@@ -67,7 +85,7 @@ def by_bisection(curvatures):
 
 # --- momentum -----------------------------------------------------------------------------------
 
-ONE, TWO, NESTEROV = "one step", "two steps", "nesterov"
+ONE, TWO, NESTEROV = "one step", "two steps", "nesterov, float64"
 
 
 def _momentum(theta, v, step, rate):
@@ -111,6 +129,38 @@ def changes_its_arguments(theta, gradient, velocity, rate, beta=0.9, nesterov=Fa
     return theta, velocity
 
 
+@wrong("optimizers.momentum", [ONE, TWO, NESTEROV], "stand outside")
+def velocity_that_points_down(theta, gradient, velocity, rate, beta=0.9, nesterov=False):
+    v = beta * velocity - rate * gradient
+    return theta + (beta * v - rate * gradient if nesterov else v), v
+
+
+@wrong("optimizers.momentum", [NESTEROV], "return the velocity")
+def returns_the_step(theta, gradient, velocity, rate, beta=0.9, nesterov=False):
+    v = beta * velocity + gradient
+    step = gradient + beta * v if nesterov else v
+    return theta - rate * step, step
+
+
+@wrong("optimizers.momentum", [NESTEROV], "the arguments' dtype")
+def in_single_precision(theta, gradient, velocity, rate, beta=0.9, nesterov=False):
+    theta, gradient, velocity = theta.float(), gradient.float(), velocity.float()
+    return with_add_and_alpha(theta, gradient, velocity, rate, beta, nesterov)
+
+
+@wrong("optimizers.momentum", [ONE, TWO, NESTEROV], "torch.optim.sgd.sgd")
+def the_function_behind_the_class(theta, gradient, velocity, rate, beta=0.9, nesterov=False):
+    from torch.optim.sgd import sgd as step
+
+    theta, velocity = theta.clone(), velocity.clone()
+    step(
+        *([theta], [gradient], [velocity]),
+        **{"lr": rate, "momentum": beta, "nesterov": nesterov, "maximize": False},
+        **{"weight_decay": 0, "dampening": 0, "foreach": False},
+    )
+    return theta, velocity
+
+
 @right("optimizers.momentum")
 def with_add_and_alpha(theta, gradient, velocity, rate, beta=0.9, nesterov=False):
     v = gradient.add(velocity, alpha=beta)
@@ -131,7 +181,7 @@ def entry_by_entry(theta, gradient, velocity, rate, beta=0.9, nesterov=False):
 
 # --- clip ---------------------------------------------------------------------------------------
 
-LONG, SHORT = "long gradients", "short gradients stay"
+LONG, SHORT = "long gradients", "short gradients stay, float64"
 NORM, ZERO = "the norm that was found", "gradients of zero"
 
 
@@ -168,6 +218,29 @@ def divides_by_zero(gradients, largest):
 def returns_the_norm_afterwards(gradients, largest):
     norm = _norm(gradients)
     return [g * min(1.0, largest / max(norm, 1e-9)) for g in gradients], min(norm, largest)
+
+
+@wrong("optimizers.clip", [LONG], "largest is an argument")
+def to_a_length_of_one(gradients, largest):
+    norm = _norm(gradients)
+    return [g / norm if norm > largest else g for g in gradients], norm
+
+
+@wrong("optimizers.clip", [LONG, NORM], "isn't the largest of the norms")
+def by_the_longest_tensor(gradients, largest):
+    norm = max(float(g.norm()) for g in gradients)
+    return [g * min(1.0, largest / max(norm, 1e-12)) for g in gradients], norm
+
+
+@wrong("optimizers.clip", [LONG, SHORT, NORM, ZERO], "return two things")
+def returns_the_gradients_alone(gradients, largest):
+    return with_an_early_return(gradients, largest)[0]
+
+
+@wrong("optimizers.clip", [LONG, SHORT, NORM, ZERO], "get_total_norm")
+def lets_torch_find_the_norm(gradients, largest):
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return [g * torch.clamp(largest / (norm + 1e-12), max=1.0) for g in gradients], norm
 
 
 @right("optimizers.clip")
@@ -252,6 +325,50 @@ def forgets_backward(parameters, loss_of, x, y, size):
     return sum(loss_of(a, b).item() * len(a) / len(x) for a, b in _pieces(x, y, size))
 
 
+@wrong("optimizers.accumulate", [ALONE], "pieces hold size rows")
+def row_by_row(parameters, loss_of, x, y, size):
+    return with_a_gradient_to_start_from(parameters, loss_of, x, y, 1)
+
+
+@wrong("optimizers.accumulate", [UNEVEN, MEAN, ALONE], "after the last full piece")
+def drops_the_last_rows(parameters, loss_of, x, y, size):
+    total = 0.0
+    for i in range(len(x) // size):
+        rows = slice(i * size, (i + 1) * size)
+        loss = loss_of(x[rows], y[rows]) * (size / len(x))
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+@wrong("optimizers.accumulate", [MEAN], "holds its tape")
+def returns_a_tensor(parameters, loss_of, x, y, size):
+    total = 0.0
+    for a, b in _pieces(x, y, size):
+        loss = loss_of(a, b) * (len(a) / len(x))
+        loss.backward()
+        total = total + loss
+    return total
+
+
+@wrong("optimizers.accumulate", [EVEN, UNEVEN, ALONE], "leave p.data alone")
+def takes_the_step_too(parameters, loss_of, x, y, size):
+    total = with_a_gradient_to_start_from(parameters, loss_of, x, y, size)
+    for p in parameters:
+        p.data = p.data - 0.1 * p.grad
+    return total
+
+
+@right("optimizers.accumulate")
+def by_recursion(parameters, loss_of, x, y, size, rows=None):
+    rows = rows or len(x)
+    if not len(x):
+        return 0.0
+    loss = loss_of(x[:size], y[:size]) * (len(x[:size]) / rows)
+    loss.backward()
+    return loss.item() + by_recursion(parameters, loss_of, x[size:], y[size:], size, rows)
+
+
 @right("optimizers.accumulate")
 def with_a_gradient_to_start_from(parameters, loss_of, x, y, size):
     total = 0.0
@@ -280,7 +397,7 @@ def scaled_at_the_end(parameters, loss_of, x, y, size):
 # --- adamw --------------------------------------------------------------------------------------
 
 FIRST, SECOND = "the first step", "the second step"
-SETTINGS, DECAY = "other betas and epsilon", "decay beside the gradient"
+SETTINGS, DECAY = "other betas and epsilon, float64", "decay beside the gradient"
 
 
 def _adam(theta, g, m, v, t, rate, betas, epsilon, hats=(1, 1), inside=False):
@@ -327,6 +444,44 @@ def decay_without_the_rate(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=
     return new - decay * theta, m, v
 
 
+@wrong("optimizers.adamw", [FIRST, SECOND, SETTINGS, DECAY], "without their hats")
+def keeps_the_hats(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0):
+    m = (betas[0] * m + (1 - betas[0]) * g) / (1 - betas[0] ** t)
+    v = (betas[1] * v + (1 - betas[1]) * g * g) / (1 - betas[1] ** t)
+    return (1 - rate * decay) * theta - rate * m / (v.sqrt() + epsilon), m, v
+
+
+@wrong("optimizers.adamw", [SECOND, SETTINGS, DECAY], "use t itself")
+def powers_of_the_step_before(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0):
+    return with_lerp_and_addcdiv(theta, g, m, v, max(1, t - 1), rate, betas, epsilon, decay)
+
+
+@wrong("optimizers.adamw", [SETTINGS], "not of v")
+def epsilon_beside_the_root_of_v(
+    theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0
+):
+    m, v = torch.lerp(m, g, 1 - betas[0]), torch.lerp(v, g * g, 1 - betas[1])
+    scaled = rate * math.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
+    return (1 - rate * decay) * theta - scaled * m / (v.sqrt() + epsilon), m, v
+
+
+@wrong("optimizers.adamw", [DECAY], "before the step")
+def decay_after_the_step(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0):
+    theta, m, v = _adam(theta, g, m, v, t, rate, betas, epsilon)
+    return (1 - rate * decay) * theta, m, v
+
+
+@wrong("optimizers.adamw", [FIRST, SECOND, SETTINGS, DECAY], "_fused_adamw_")
+def the_fused_kernel(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0):
+    theta, m, v = theta.clone(), m.clone(), v.clone()
+    torch._fused_adamw_(
+        *([theta], [g], [m], [v], [], [torch.tensor(float(t))]),
+        **{"lr": rate, "beta1": betas[0], "beta2": betas[1], "weight_decay": decay},
+        **{"eps": epsilon, "amsgrad": False, "maximize": False},
+    )
+    return theta, m, v
+
+
 @right("optimizers.adamw")
 def with_lerp_and_addcdiv(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0):
     m = torch.lerp(m, g, 1 - betas[0])
@@ -339,9 +494,9 @@ def with_lerp_and_addcdiv(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1
 
 @right("optimizers.adamw")
 def in_double_precision(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8, decay=0.0):
-    theta, g, m, v = (x.double() for x in (theta, g, m, v))
-    decayed = theta - rate * decay * theta
-    return tuple(x.float() for x in _adam(decayed, g, m, v, t, rate, betas, epsilon))
+    wide, g, m, v = (x.double() for x in (theta, g, m, v))
+    decayed = wide - rate * decay * wide
+    return tuple(x.to(theta.dtype) for x in _adam(decayed, g, m, v, t, rate, betas, epsilon))
 
 
 # --- state bytes --------------------------------------------------------------------------------
@@ -383,6 +538,16 @@ def everything_halved(parameters, optimizer, precision="fp32"):
 @wrong("optimizers.state_bytes", [LARGE], "expected an int")
 def as_a_float(parameters, optimizer, precision="fp32"):
     return float(part_by_part(parameters, optimizer, precision))
+
+
+@wrong("optimizers.state_bytes", [FP32, MIXED, ADAM, LARGE], "for one parameter")
+def for_one_parameter(parameters, optimizer, precision="fp32"):
+    return 8 + 4 * SLOTS[optimizer]
+
+
+@wrong("optimizers.state_bytes", [FP32, MIXED], "SGD keeps no state")
+def adam_always(parameters, optimizer, precision="fp32"):
+    return 16 * parameters
 
 
 @right("optimizers.state_bytes")
@@ -449,6 +614,37 @@ def in_numpy(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8):
     c[:] = betas[0] * c + (1 - betas[0]) * b
     d[:] = betas[1] * d + (1 - betas[1]) * b**2
     a -= rate * (c / (1 - betas[0] ** t)) / ((d / (1 - betas[1] ** t)) ** 0.5 + epsilon)
+
+
+@wrong("optimizers.lean_adam", [TEMPORARIES, LAUNCHES], "only torch operations")
+def in_numpy_with_a_torch_operation(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8):
+    in_numpy(theta, g, m, v, t, rate, betas, epsilon)
+    m.mul_(1.0)
+
+
+@wrong("optimizers.lean_adam", [VALUES, TEMPORARIES, LAUNCHES], "betas come as an argument")
+def betas_written_in(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8):
+    with_sqrt_of_the_hat(theta, g, m, v, t, rate, (0.9, 0.999), epsilon)
+
+
+@wrong("optimizers.lean_adam", [VALUES, TEMPORARIES, LAUNCHES], "leave the gradient")
+def writes_into_the_gradient(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8):
+    m.lerp_(g, 1 - betas[0])
+    v.mul_(betas[1]).add_(g.square_(), alpha=1 - betas[1])
+    root = math.sqrt(1 - betas[1] ** t)
+    torch.sqrt(v, out=g).add_(epsilon * root)
+    theta.addcdiv_(m, g, value=-rate * root / (1 - betas[0] ** t))
+
+
+@right("optimizers.lean_adam")
+def with_a_list_of_one(theta, g, m, v, t, rate, betas=(0.9, 0.999), epsilon=1e-8):
+    root = math.sqrt(1 - betas[1] ** t)
+    torch._foreach_lerp_([m], [g], 1 - betas[0])
+    torch._foreach_mul_([v], betas[1])
+    torch._foreach_addcmul_([v], [g], [g], 1 - betas[1])
+    scale = torch._foreach_sqrt([v])
+    torch._foreach_add_(scale, epsilon * root)
+    torch._foreach_addcdiv_([theta], [m], scale, -rate * root / (1 - betas[0] ** t))
 
 
 @right("optimizers.lean_adam")

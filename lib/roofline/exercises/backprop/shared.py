@@ -29,7 +29,7 @@ TENSOR_CLASSES = (
 # How far a value may be off that was asked for in float64 and computed in float32: where only the
 # dtype is looked at.
 SINGLE = 1e-5
-KEEP = "keep the arguments' dtype: x.new_zeros does, torch.zeros doesn't"
+KEEP = "the result has the arguments' dtype: make new tensors with dtype=x.dtype"
 
 
 def held(pullback: Call, besides: Call | None = None) -> Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,17 @@ from roofline.grading import (
     generator,
 )
 
+from ..backprop.shared import SINGLE, both, led_on
+
+READY = (
+    "torch.optim.Adam",
+    "torch.optim.AdamW",
+    "torch.optim.adam.adam",
+    "torch.optim.adamw.adamw",
+    "aten::_fused_adam_",
+    "aten::_fused_adamw_",
+)
+
 
 def adam(
     theta: torch.Tensor, gradient: torch.Tensor, m: Any, v: Any, t: int, rate: float, **options: Any
@@ -27,12 +39,19 @@ def adam(
     epsilon, decay = options.get("epsilon", 1e-8), options.get("decay", 0.0)
     if options.get("penalty"):
         gradient, decay = gradient + decay * theta, 0.0
-    m = beta1 * m + (1 - beta1) * gradient
-    v = beta2 * v + (1 - beta2) * gradient**2
+    share1, share2 = (1, 1) if options.get("summed") else (1 - beta1, 1 - beta2)
+    m = beta1 * m + share1 * gradient
+    v = beta2 * v + share2 * gradient**2
     hats = options.get("hats", (True, True))
     top = m / (1 - beta1**t) if hats[0] else m
     below = v / (1 - beta2**t) if hats[1] else v
     scale = (below + epsilon).sqrt() if options.get("inside") else below.sqrt() + epsilon
+    if options.get("bare"):  # epsilon beside the root of the v without its hat
+        scale = scale - epsilon + epsilon / math.sqrt(1 - beta2**t)
+    if options.get("whole"):
+        scale = below + epsilon
+    if options.get("hatted"):
+        m, v = top, below
     return (1 - rate * decay) * theta - rate * top / scale, m, v
 
 
@@ -41,7 +60,7 @@ class AdamW(Exercise):
     """AdamW."""
 
     points, minutes, difficulty, importance = 4, 10, 3, 5
-    forbidden = ("torch.optim.AdamW", "torch.optim.Adam", "roofline.optim.AdamW")
+    forbidden = (*READY, "roofline.optim.Adam", "roofline.optim.AdamW")
     settings: dict[str, Any] = {"betas": (0.8, 0.95), "epsilon": 1e-3}
 
     def cases(self, seed: int) -> Any:
@@ -57,16 +76,38 @@ class AdamW(Exercise):
         return {
             "first": start,
             "second": call(answer, start[0], second, start[1], start[2], 2, 0.1),
-            "settings": call(answer, theta, 0.01 * first, m, v * 1e-4, 7, 0.1, **self.settings),
+            "settings": call(answer, *self.tiny(cases), 7, 0.03, **self.settings),
             "decay": call(answer, theta, first, m, v, 3, 0.1, decay=0.5),
         }
+
+    @staticmethod
+    def tiny(cases: Any) -> tuple[torch.Tensor, ...]:
+        """Gradients so small that epsilon shows, in float64."""
+        theta, first, _, m, v = (t.double() for t in cases)
+        return theta, 0.01 * first, m, v * 1e-4
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         theta, first, second, m, v = cases
         zero = torch.zeros_like(theta)
 
         def mistakes(*given: Any, **options: Any) -> list[tuple[Any, str]]:
+            beta1, beta2 = options.get("betas", (0.9, 0.999))
+            start, gradient, m, v, t, rate = given
+            right = adam(*given, **options)
+            later = adam(start, gradient, m, v, t + 1, rate, **options)
+            earlier = adam(start, gradient, m, v, t - 1, rate, **options) if t > 1 else None
+            back = adam(start, gradient, m, v, t, -rate, **options)
+            swapped = adam(*given, **{**options, "betas": (beta2, beta1)})
+            counted = "t counts from 1 and is this step's: the powers use t itself"
             return [
+                (adam(*given, **options, bare=True), "epsilon joins the root of v's hat, not of v"),
+                (adam(*given, **options, whole=True), "the root of v's hat stands below"),
+                (adam(*given, **options, summed=True), "means, not sums: g counts 1 − β"),
+                (adam(*given, **options, hatted=True), "return m and v without their hats"),
+                ((later[0], *right[1:]), counted),
+                (earlier and (earlier[0], *right[1:]), counted),
+                ((back[0], *right[1:]), "this climbs: subtract the step"),
+                (swapped, "the first of betas belongs to m, the second to v"),
                 (adam(*given, **options, hats=(False, False)), "both means need their hats"),
                 (adam(*given, **options, hats=(True, False)), "v needs its hat too"),
                 (adam(*given, **options, hats=(False, True)), "m needs its hat too"),
@@ -76,13 +117,13 @@ class AdamW(Exercise):
         one = theta, first, zero, zero, 1, 0.1
         start = adam(*one)
         two = start[0], second, start[1], start[2], 2, 0.1
-        set_ = theta, 0.01 * first, m, v * 1e-4, 7, 0.1
+        set_ = *self.tiny(cases), 7, 0.03
         decayed = theta, first, m, v, 3, 0.1
-        return [
+        items = [
             compare("the first step", 1, outputs["first"], list(adam(*one)), mistakes(*one)),
             compare("the second step", 1, outputs["second"], list(adam(*two)), mistakes(*two)),
             compare(
-                "other betas and epsilon",
+                "other betas and epsilon, float64",
                 1,
                 outputs["settings"],
                 list(adam(*set_, **self.settings)),
@@ -90,6 +131,8 @@ class AdamW(Exercise):
                     *mistakes(*set_, **self.settings),
                     (adam(*set_), "betas and epsilon come as arguments"),
                 ],
+                rtol=SINGLE,
+                atol=1e-7,
             ),
             compare(
                 "decay beside the gradient",
@@ -100,12 +143,18 @@ class AdamW(Exercise):
                     (adam(*decayed, decay=0.5, penalty=True), "decay goes around the gradient"),
                     (adam(*decayed), "decay has no effect"),
                     (
+                        (adam(*decayed)[0] * (1 - 0.1 * 0.5), *adam(*decayed)[1:]),
+                        "theta shrinks before the step: the step itself doesn't",
+                    ),
+                    (
                         (adam(*decayed)[0] - 0.5 * theta, *adam(*decayed)[1:]),
                         "the decay is multiplied by the rate",
                     ),
                 ],
             ),
         ]
+        three = "return three things: the new theta, m and v"
+        return [led_on(both(item, three)) for item in items]
 
 
 @exercise("optimizers.state_bytes")
@@ -143,6 +192,9 @@ class StateBytes(Exercise):
                     ([4 * n, 8 * n, 12 * n], "weights and gradients both count"),
                     ([8 * n, 12 * n, 12 * n], "Adam keeps two numbers, m and v"),
                     ([2 * n, 3 * n, 4 * n], "bytes, not numbers"),
+                    ([8, 12, 16], "that is for one parameter: there are many"),
+                    ([16 * n] * 3, "SGD keeps no state, momentum one number, Adam two"),
+                    ([v / 1e9 for v in single], "bytes are asked, not gigabytes"),
                 ],
             ),
             row(
@@ -157,6 +209,10 @@ class StateBytes(Exercise):
                         "the state stays at 4 bytes, beside a 4-byte copy of the weights",
                     ),
                     ([10 * n, 14 * n], "gradients have 2 bytes here"),
+                    ([6 * n, 10 * n], "weights and gradients both count, beside the 4-byte copy"),
+                    ([12 * n, 16 * n], "weights and gradients have 2 bytes here, their copy 4"),
+                    ([8, 12], "that is for one parameter: there are many"),
+                    ([16 * n] * 2, "SGD keeps no state, momentum one number, Adam two"),
                 ],
             ),
             compare(
@@ -168,6 +224,8 @@ class StateBytes(Exercise):
                     (12 * n, "the optimizer works on a 4-byte copy of the weights"),
                     (8 * n, "the optimizer's copy and its state stay at 4 bytes"),
                     (18 * n, "gradients have 2 bytes here"),
+                    (14 * n, "weights and gradients both count, beside the 4-byte copy"),
+                    (20 * n, "weights and gradients have 2 bytes here, their copy 4"),
                 ],
             ),
             self.exact(outputs["large"]),
@@ -187,14 +245,9 @@ class LeanAdam(Exercise):
     """A step that isn't limited by arithmetic."""
 
     points, minutes, difficulty, importance = 4, 12, 4, 3
-    forbidden = (
-        "torch.optim.Adam",
-        "torch.optim.AdamW",
-        "roofline.optim.Adam",
-        "aten::_fused_adam_",
-        "aten::_fused_adamw_",
-    )
+    forbidden = (*READY, "roofline.optim.Adam")
     passes = 8
+    betas = 0.8, 0.95  # of the second step
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -212,21 +265,20 @@ class LeanAdam(Exercise):
 
         def steps(_: Any) -> list[torch.Tensor]:
             answer(theta, gradient, m, v, 3, 0.1)
-            answer(theta, 2 * gradient, m, v, 4, 0.1, epsilon=1e-2)
+            answer(theta, 2 * gradient, m, v, 4, 0.1, betas=LeanAdam.betas, epsilon=1e-2)
             return [theta, m, v]
 
         return call(steps, answer)
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         theta, gradient, m, v = cases
-        one = adam(theta, gradient, m, v, 3, 0.1)
-        two = adam(one[0], 2 * gradient, one[1], one[2], 4, 0.1, epsilon=1e-2)
+        two = _twice(*cases)
         after, counted = outputs["after"], outputs["counted"]
         values = compare(
             "theta, m and v after two steps",
             2,
             after,
-            list(two),
+            two,
             [
                 ([theta, m, v], "nothing changed: names with an underscore work in place"),
                 (_twice(theta, gradient, m, v, inside=True), "epsilon stands outside the root"),
@@ -235,16 +287,25 @@ class LeanAdam(Exercise):
                     "the hat of v was divided out of the root: epsilon must be scaled to match",
                 ),
                 (_twice(theta, gradient, m, v, hats=(False, False)), "the hats are missing"),
+                (_twice(*cases, second=(0.9, 0.999)), "betas come as an argument"),
+                (_twice(*cases, epsilon=1e-8), "epsilon comes as an argument"),
             ],
             may_change=True,
         )
+        if values.lost and counted.changed:
+            hint = "leave the gradient as it is: only theta, m and v are written"
+            values = replace(values, message="it changed the gradient in place", hint=hint)
         if values.lost:
             why = "counted once the values are right"
             return [values, Item("temporaries", 1, 0.0, why), Item("kernel launches", 1, 0.0, why)]
-        if counted.counts.get("launches", 0) == 0:
+        # Four tensors are read and three written, whatever the operations.
+        if counted.counts.get("bytes_moved", 0) < 7 * 4 * theta.numel():
             hint = "only torch operations are counted: work on the tensors themselves"
-            items = [(n, "no operation was seen", hint) for n in ("temporaries", "kernel launches")]
-            return [values, *(Item(n, 1, 0.0, m, h) for n, m, h in items)]
+            why = "not all of the work was seen"
+            return [
+                values,
+                *(Item(n, 1, 0.0, why, hint) for n in ("temporaries", "kernel launches")),
+            ]
         size = 4 * theta.numel()
         temporaries = at_most("temporaries", 1, counted, 1.25 * size, "bytes", "bytes_allocated")
         launches = at_most("kernel launches", 1, counted, self.passes, "launches", "launches")
@@ -261,11 +322,19 @@ def _hinted(item: Item, hint: str) -> Item:
     return Item(item.name, item.points, 0.0, item.message, hint) if item.lost else item
 
 
-def _twice(*given: torch.Tensor, shrunk: bool = False, **options: Any) -> list[torch.Tensor]:
-    """Two steps with a mistake in both; ``shrunk``: epsilon added before v's hat."""
+def _twice(
+    *given: torch.Tensor,
+    shrunk: bool = False,
+    second: tuple[float, float] = LeanAdam.betas,
+    **options: Any,
+) -> list[torch.Tensor]:
+    """Two steps, with a mistake in both; ``shrunk``: epsilon added before v's hat."""
     theta, gradient, m, v = given
     state = theta, m, v
-    for t, g, epsilon in ((3, gradient, 1e-8), (4, 2 * gradient, 1e-2)):
-        scaled = epsilon / math.sqrt(1 - 0.999**t) if shrunk else epsilon
-        state = adam(state[0], g, state[1], state[2], t, 0.1, epsilon=scaled, **options)
+    for t, g, betas, epsilon in (
+        (3, gradient, (0.9, 0.999), 1e-8),
+        (4, 2 * gradient, second, 1e-2),
+    ):
+        settings = {"betas": betas, "epsilon": epsilon, "bare": shrunk, **options}
+        state = adam(state[0], g, state[1], state[2], t, 0.1, **settings)
     return list(state)
