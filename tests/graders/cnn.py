@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import torch
+from roofline import models, nn
 from roofline.grading.answers import right, wrong
 from torch.nn import functional
 
@@ -873,6 +874,42 @@ def remembers_outputs(channels, side, batch, classes, pooled=False):
         found["remembered"] += 4 * batch * (after * (side - 2) ** 2 - before * side**2)
         side = (side - 2) // 2
     return found
+
+
+@wrong("cnn.account", [PARAMETERS, FORWARD, REMEMBERED, POOLED], "without padding")
+def keeps_the_side(channels, side, batch, classes, pooled=False):
+    found = {"parameters": 0, "forward": 0, "remembered": 0}
+    for before, after in zip(channels, channels[1:], strict=False):
+        found["remembered"] += 4 * batch * before * side * side
+        found["parameters"] += after * (9 * before + 1)
+        found["forward"] += 2 * 9 * before * after * side * side * batch
+        side //= 2
+    features = channels[-1] * (1 if pooled else side * side)
+    found["parameters"] += (features + 1) * classes
+    found["forward"] += 2 * batch * features * classes
+    return {**found, "remembered": found["remembered"] + 4 * batch * features}
+
+
+@wrong("cnn.account", [PARAMETERS, POOLED], "a bias for each class")
+def without_the_dense_bias(channels, side, batch, classes, pooled=False):
+    found = _account(channels, side, batch, classes, pooled)
+    return {**found, "parameters": found["parameters"] - classes}
+
+
+@wrong("cnn.account", [FORWARD, POOLED], "2 fewer a side")
+def at_the_places_of_the_input(channels, side, batch, classes, pooled=False):
+    found = _account(channels, side, batch, classes, pooled)
+    for before, after in zip(channels, channels[1:], strict=False):
+        found["forward"] += 18 * batch * before * after * (side**2 - (side - 2) ** 2)
+        side = (side - 2) // 2
+    return found
+
+
+@wrong("cnn.account", [PARAMETERS, FORWARD, REMEMBERED, POOLED], "summary")
+def by_the_library(channels, side, batch, classes, pooled=False):
+    found = models.summary(nn.Flatten(), torch.empty(batch, channels[0]))
+    account = _account(channels, side, batch, classes, pooled)
+    return {**account, "parameters": account["parameters"] + found.parameters}
 
 
 @right("cnn.account")
