@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from roofline.course import judging, marking
+from roofline.course import marking
 from roofline.course.judging import Judges
 from roofline.grading.checking import probed
 from roofline.grading.registry import case_seed, find
@@ -48,7 +49,7 @@ def test_a_message_that_ends_the_judge_costs_only_its_own_points(
     assert len(judges.all) == 1
     # If no judge is well, that is nobody's answer's fault.
     judges.all[0].stop()
-    monkeypatch.setattr(judging.sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     assert "failed" in judges.judge("mortal.deadly", live, seed)
 
 

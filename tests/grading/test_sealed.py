@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from roofline.grading import sealed
+from roofline.grading import judge_process, sealed
 from roofline.grading import sealed as _function
 from roofline.grading.checking import grade, probed
 from roofline.grading.judge import judge_message
@@ -27,7 +27,7 @@ def linear(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> tuple:
 
 
 def judge_pid() -> int:
-    return room._judge.process.pid
+    return room._judge.process.process.pid
 
 
 def test_the_same_items_as_here_on_other_cases() -> None:
@@ -81,7 +81,7 @@ def test_one_process_judges_many_and_another_takes_over_if_it_dies() -> None:
     sealed("drill.linear", linear)
     assert judge_pid() == first
     os.kill(first, signal.SIGTERM)
-    room._judge.process.wait(10)
+    room._judge.process.process.wait(10)
     assert sealed("drill.linear", linear) == 3
     assert judge_pid() != first
 
@@ -162,7 +162,7 @@ def test_a_judge_that_takes_for_ever_is_ended(
     )
     monkeypatch.setenv("ROOFLINE_EXERCISES", str(tmp_path))
     assert "it ended with code 3" in sealed("slow.crash", lambda: 1).result.items[0].message
-    monkeypatch.setattr(room, "PATIENCE", 5.0)
+    monkeypatch.setattr(judge_process, "PATIENCE", 5.0)
     assert "could not be reached" in sealed("slow.judge", lambda: 1).result.items[0].message
 
 
@@ -172,12 +172,12 @@ def test_a_forked_child_leaves_its_parents_judge_alone() -> None:
     child = os.fork() if hasattr(os, "fork") else 0
     if child == 0 and hasattr(os, "fork"):
         try:
-            room._stop_judge()
+            room._judge.stop()
         finally:
             os._exit(0)
     if child:
         os.waitpid(child, 0)
-    assert room._judge.process.poll() is None
+    assert room._judge.process.alive()
     assert judge_pid() == parent
 
 

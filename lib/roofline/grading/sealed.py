@@ -16,24 +16,19 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from roofline.grading.capture import capture
 from roofline.grading.checking import judged, not_found, probed, show_result
+from roofline.grading.judge_process import JudgeProcess
 from roofline.grading.registry import Exercise, Item, case_seed, find
 from roofline.grading.result import Result, Score
 
 SEED, OUTBOX = "ROOFLINE_SEED", "ROOFLINE_OUTBOX"
 DEFAULT = "under the roofline"
-PATIENCE = 120.0  # seconds for one judgement, the start of the judge's process included
 
 # What the judge's process gets of this one's environment.
 _KEPT = (
@@ -124,80 +119,29 @@ def _ask(exercise: Exercise, message: bytes, seed: int, notes: list[str]) -> Res
 
 
 class _Judge:
-    """One process of :mod:`roofline.grading.judge`, started when first asked and kept."""
+    """One process, started when first asked and kept while it is of use."""
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
-        self.errors: Any = None
-        self.environment: dict[str, str] = {}
-        self.owner = 0
+        self.process: JudgeProcess | None = None
         self.lock = threading.Lock()
 
     def ask(self, exercise: str, message: bytes, seed: int) -> dict[str, Any]:
         """The judge's answer. Raises OSError or ValueError if there is none."""
+        own = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment = {"OMP_NUM_THREADS": "1", **own}
         with self.lock:
-            environment = {n: os.environ[n] for n in _KEPT if n in os.environ}
-            if self.owner != os.getpid():  # a forked child doesn't share its parent's judge
-                self.process = None
-            alive = self.process is not None and self.process.poll() is None
-            if not alive or environment != self.environment:
-                self.stop()
-                self._start(environment)
             process = self.process
-            assert process is not None and process.stdin and process.stdout
-            timer = threading.Timer(PATIENCE, process.kill)
-            timer.start()
-            try:
-                request = {"exercise": exercise, "seed": seed, "bytes": len(message)}
-                process.stdin.write(json.dumps(request).encode() + b"\n" + message)
-                process.stdin.flush()
-                line = process.stdout.readline()
-            finally:
-                timer.cancel()
-            if not line:
-                raise ValueError(self._last_words())
-            return json.loads(line)
-
-    def _start(self, environment: dict[str, str]) -> None:
-        self.environment, self.owner = environment, os.getpid()
-        self.errors = tempfile.TemporaryFile()
-        script = Path(__file__).with_name("judge.py")
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", str(script), "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env={"OMP_NUM_THREADS": "1", **environment},
-            cwd=script.parent,
-            start_new_session=True,  # the notebook's stop button is not for it
-        )
-
-    def _last_words(self) -> str:
-        process = self.process
-        assert process is not None
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        self.errors.seek(0)
-        said = self.errors.read()[-2000:].decode("utf-8", "replace").strip().split("\n")[-1]
-        return said or f"it ended with code {process.poll()}"
+            if process is None or not process.alive() or process.environment != environment:
+                self.stop()
+                process = self.process = JudgeProcess(environment)
+            return process.ask(exercise, message, seed)
 
     def stop(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one and this process started it."""
         if self.process is not None:
-            self.process.kill()
-            for stream in (self.process.stdin, self.process.stdout, self.errors):
-                with suppress(OSError):
-                    if stream is not None:
-                        stream.close()
-            self.process.wait()
+            self.process.stop()
             self.process = None
 
 
 _judge = _Judge()
-
-
-@atexit.register
-def _stop_judge() -> None:
-    """End it with the process that started it; a child that was forked since leaves it alone."""
-    if _judge.owner == os.getpid():
-        _judge.stop()
+atexit.register(_judge.stop)
