@@ -20,6 +20,12 @@ def whole(name: str, value: int, least: int = 1, most: int = LARGEST_WHOLE) -> i
     return value
 
 
+def wholes(most: int, /, **values: int) -> None:
+    """A ValueError if one of ``values`` is no whole number from 1 to ``most``."""
+    for name, value in values.items():
+        whole(name, value, most=most)
+
+
 def positive(name: str, value: float, most: float = LARGEST) -> float:
     """``value``, if it is a finite number above 0 and at most ``most``; else a ValueError."""
     return _number(name, value, most, zero=False)

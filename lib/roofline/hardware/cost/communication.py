@@ -7,7 +7,7 @@ Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operat
 
 from __future__ import annotations
 
-from roofline.hardware.cost.checks import not_negative, positive, whole
+from roofline.hardware.cost.checks import not_negative, positive, whole, wholes
 
 LARGEST_GROUP = 10**7
 
@@ -54,8 +54,7 @@ def tensor_parallel_elements(batch: int, sequence: int, hidden: int, tensor: int
     Four all-reduces of bsh, two forward and two backward. Narayanan et al., arXiv 2104.04473,
     section 3.2. Sequence parallelism moves as much (arXiv 2205.05198, section 4.2.2).
     """
-    for name, value in (("batch", batch), ("sequence", sequence), ("hidden", hidden)):
-        whole(name, value, most=10**9)
+    wholes(10**9, batch=batch, sequence=sequence, hidden=hidden)
     t = whole("tensor", tensor, most=LARGEST_GROUP)
     return 8 * batch * sequence * hidden * (t - 1) / t
 
@@ -65,8 +64,7 @@ def pipeline_elements(batch: int, sequence: int, hidden: int, chunks: int = 1) -
 
     Narayanan et al., arXiv 2104.04473, section 3.2.
     """
-    for name, value in (("batch", batch), ("sequence", sequence), ("hidden", hidden)):
-        whole(name, value, most=10**9)
+    wholes(10**9, batch=batch, sequence=sequence, hidden=hidden)
     return float(batch * sequence * hidden * whole("chunks", chunks, most=10**5))
 
 

@@ -6,7 +6,7 @@ torch's FlopCounterMode counts. Elementwise work is left out: it costs bytes, no
 
 from __future__ import annotations
 
-from roofline.hardware.cost.checks import one_of, positive, whole
+from roofline.hardware.cost.checks import one_of, positive, whole, wholes
 from roofline.hardware.cost.convolution import layers_of
 from roofline.hardware.cost.model import CNN, Model, Transformer
 from roofline.hardware.cost.parameters import matrix_parameters, parameters
@@ -98,10 +98,8 @@ def iteration_flops(
     costs a third of that. :func:`step_flops` counts what runs.
     """
     one_of("recompute", recompute, RECOMPUTE)
-    for name, value in (("layers", layers), ("hidden", hidden), ("sequence", sequence)):
-        whole(name, value, most=10**9)
-    whole("vocabulary", vocabulary, most=10**9)
-    whole("batch", batch, most=10**9)
+    wholes(10**9, layers=layers, hidden=hidden, sequence=sequence)
+    wholes(10**9, vocabulary=vocabulary, batch=batch)
     base = batch * sequence * layers * hidden**2
     attention, output = sequence / (6 * hidden), vocabulary / (12 * layers * hidden)
     if recompute == "full":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import not_negative, one_of, positive, whole
+from roofline.hardware.cost.checks import not_negative, one_of, positive, whole, wholes
 from roofline.hardware.cost.flops import RECOMPUTE
 from roofline.hardware.cost.model import Transformer
 from roofline.hardware.cost.parameters import parameters as count
@@ -91,8 +91,7 @@ def layer_activations(
     Korthikanti et al., arXiv 2205.05198, equations 1, 2 and 4 and table 2.
     """
     one_of("recompute", recompute, RECOMPUTE)
-    for name, value in (("batch", batch), ("sequence", sequence), ("hidden", hidden)):
-        whole(name, value, most=10**9)
+    wholes(10**9, batch=batch, sequence=sequence, hidden=hidden)
     whole("heads", heads, most=10**6)
     t = whole("tensor", tensor, most=10**6)
     sbh = float(sequence * batch * hidden)
@@ -207,8 +206,7 @@ def kv_cache(
 
     Kwon et al., arXiv 2309.06180, section 3; grouped heads, Ainslie et al., arXiv 2305.13245.
     """
-    for name, value in (("layers", layers), ("kv_heads", kv_heads), ("head_dim", head_dim)):
-        whole(name, value, most=10**6)
+    wholes(10**6, layers=layers, kv_heads=kv_heads, head_dim=head_dim)
     size = positive("element_bytes", element_bytes, 16)
     return 2.0 * layers * kv_heads * head_dim * size * whole("tokens", tokens)
 
@@ -248,6 +246,5 @@ def double_quantised_bits(block: int = 64, outer: int = 256, inner_bits: float =
 
     Dettmers et al. (QLoRA), arXiv 2305.14314, section 3.
     """
-    whole("block", block, most=10**9)
-    whole("outer", outer, most=10**9)
+    wholes(10**9, block=block, outer=outer)
     return positive("inner_bits", inner_bits, 32) / block + 32 / (block * outer)

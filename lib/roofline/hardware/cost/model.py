@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import flag, one_of, whole
+from roofline.hardware.cost.checks import flag, one_of, whole, wholes
 
 POSITIONS = ("learned", "rotary", "relative", "none")
 NORMS = ("layer", "rms")
@@ -62,8 +62,7 @@ class Transformer:
         whole("layers", self.layers, most=100_000)
         whole("hidden", self.hidden, most=10**7)
         whole("heads", self.heads, most=10**6)
-        whole("vocabulary", self.vocabulary, most=10**9)
-        whole("sequence", self.sequence, most=10**9)
+        wholes(10**9, vocabulary=self.vocabulary, sequence=self.sequence)
         if self.head_dim is None:
             if self.hidden % self.heads:
                 raise ValueError(
@@ -77,16 +76,13 @@ class Transformer:
             self._set("mlp_width", 4 * self.hidden)
         if self.qkv_bias is None:
             self._set("qkv_bias", self.bias)
-        whole("head_dim", self.head_dim, most=10**6)
-        whole("kv_heads", self.kv_heads, most=10**6)
+        wholes(10**6, head_dim=self.head_dim, kv_heads=self.kv_heads)
         whole("mlp_width", self.mlp_width, most=10**8)
         whole("norms", self.norms, least=1, most=8)
         whole("segments", self.segments, least=0, most=10**6)
-        whole("experts", self.experts, most=10**6)
-        whole("experts_per_token", self.experts_per_token, most=10**6)
-        for name in ("gated", "tied", "bias", "qkv_bias", "head_bias"):
-            flag(name, getattr(self, name))
-        for name in ("final_norm", "embedding_norm", "pooler"):
+        wholes(10**6, experts=self.experts, experts_per_token=self.experts_per_token)
+        switches = ("gated", "tied", "bias", "qkv_bias", "head_bias", "final_norm")
+        for name in (*switches, "embedding_norm", "pooler"):
             flag(name, getattr(self, name))
         one_of("positions", self.positions, POSITIONS)
         one_of("norm", self.norm, NORMS)
@@ -129,8 +125,7 @@ class Conv:
 
     def __post_init__(self) -> None:
         whole("filters", self.filters, most=10**7)
-        whole("kernel", self.kernel, most=10**5)
-        whole("stride", self.stride, most=10**5)
+        wholes(10**5, kernel=self.kernel, stride=self.stride)
         whole("padding", self.padding, least=0, most=10**5)
         whole("groups", self.groups, most=10**7)
         flag("bias", self.bias)
@@ -186,9 +181,7 @@ class CNN:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        whole("channels", self.channels, most=10**6)
-        whole("height", self.height, most=10**6)
-        whole("width", self.width, most=10**6)
+        wholes(10**6, channels=self.channels, height=self.height, width=self.width)
         if not self.layers:
             raise ValueError("a network of no layers; give at least one Conv or Dense")
 
@@ -211,8 +204,7 @@ class RNN:
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, RECURRENT_GATES)
-        whole("inputs", self.inputs, most=10**7)
-        whole("hidden", self.hidden, most=10**7)
+        wholes(10**7, inputs=self.inputs, hidden=self.hidden)
         whole("layers", self.layers, most=10**5)
         whole("directions", self.directions, most=2)
         whole("biases", self.biases, least=0, most=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roofline.hardware.cost.checks import whole
+from roofline.hardware.cost.checks import whole, wholes
 from roofline.hardware.cost.convolution import layers_of
 from roofline.hardware.cost.model import CNN, RNN, Model, Transformer
 
@@ -14,9 +14,7 @@ def gpt_parameters(layers: int, hidden: int, vocabulary: int, sequence: int) -> 
 
     Narayanan et al., arXiv 2104.04473, equation 2. Leaves out the last LayerNorm, 2h.
     """
-    for name, value in (("layers", layers), ("hidden", hidden), ("vocabulary", vocabulary)):
-        whole(name, value, most=10**9)
-    whole("sequence", sequence, most=10**9)
+    wholes(10**9, layers=layers, hidden=hidden, vocabulary=vocabulary, sequence=sequence)
     tables = (vocabulary + sequence) / (12 * layers * hidden)
     return 12 * layers * hidden**2 * (1 + 13 / (12 * hidden) + tables)
 
@@ -82,9 +80,7 @@ def encoder_decoder_parameters(model: Transformer, decoder_layers: int | None = 
 
 def lora_parameters(inputs: int, outputs: int, rank: int, matrices: int) -> int:
     """``r·(inputs + outputs)`` for each adapted matrix. Hu et al., arXiv 2106.09685, section 4."""
-    whole("inputs", inputs, most=10**9)
-    whole("outputs", outputs, most=10**9)
-    whole("matrices", matrices, most=10**9)
+    wholes(10**9, inputs=inputs, outputs=outputs, matrices=matrices)
     whole("rank", rank, most=min(inputs, outputs))
     return matrices * rank * (inputs + outputs)
 
