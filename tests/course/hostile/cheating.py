@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from course.hostile.world import (
-    ALL,
-    SIGMOID,
-    World,
-    answered,
-    before,
-    first,
-    hostile,
-    last,
-    solved,
-)
+from course.hostile.world import ALL, SIGMOID, World, answered, before, first, hostile, last, solved
 
 WRONG = "def silu(x):\n    return x, lambda dy: (dy,)"
 
