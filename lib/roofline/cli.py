@@ -7,24 +7,56 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from roofline.course import commands, more_commands
+from roofline.course.options import Json
+from roofline.course.terminal import bar
+
+# Click's, which typer takes from that package or brings along: what was typed can't be run.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class OneLine(TyperGroup):
+    """Says in one line what is wrong with what was typed, and ends with exit code 2."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # no mistake: the help was asked for
+            raise
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "roofline"
+        message = " ".join(error.format_message().split())
+        end = "" if message.endswith((".", "?")) else "."
+        _stop(f"{command}: {message[:1].lower()}{message[1:]}{end} See {command} --help")
+
 
 app = typer.Typer(
     name="roofline",
+    cls=OneLine,
     help="Under the Roofline: deep learning, on the hardware that you have.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(commands.app)
-
-
-more_commands.register(commands.app)
 app.add_typer(commands.app)
 app.command()(more_commands.serve_grader)
 
@@ -37,20 +69,15 @@ def roofline() -> None:
 @app.command()
 def check(
     chapter: Annotated[str, typer.Argument(help="02_backprop, backprop, or a notebook's path.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run all checks of a notebook. Exit code 0: every point earned; 1: not; 2: it couldn't run."""
-    from rich.progress import Progress
-
     from roofline.grading import notebook, table
 
     try:
         path = notebook.locate(chapter)
-        from rich.console import Console
-
-        with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
-            task = bar.add_task(f"running {path.name}", total=None)
-            report = notebook.run(path, lambda done, of: bar.update(task, completed=done, total=of))
+        with bar(f"running {path.name}", as_json) as step:
+            report = notebook.run(path, step)
     except notebook.NotRun as error:
         _stop(str(error))
     if as_json:
@@ -68,7 +95,7 @@ def check(
 @app.command()
 def progress(
     chapter: Annotated[str | None, typer.Argument(help="One chapter; all by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """What is done: exercises, best points, attempts. Read from a file on this machine."""
     from roofline.grading import records, reports
@@ -87,9 +114,11 @@ def machine(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps; the best by default.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1.0, help="How long to measure, about.")] = 16.0,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, max=3600.0, help="How long to measure, about.")
+    ] = 16.0,
     picture: Annotated[Path | None, typer.Option(help="Where the PNG goes.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure this machine: arithmetic, bandwidth, overhead. The chapters use what it saves."""
     from roofline.hardware.report import report_machine

@@ -5,14 +5,13 @@ Imports stand inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from roofline.course.options import HERE, Assignment, DryRun, Json, Students, Trust, Where, Workers
+from roofline.course.terminal import bar, one_line, show, show_rows
 
 app = typer.Typer(
     name="class",
@@ -20,17 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-Where = Annotated[
-    Path, typer.Option("--course", "-C", help="The course's folder, or one inside it.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Assignment = Annotated[str, typer.Argument(help="Such as 02_backprop.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-Students = Annotated[
-    list[str] | None, typer.Option("--student", help="Only this one; may be given again.")
-]
-HERE = Path(".")
 
 
 @app.callback()
@@ -52,7 +40,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Make a course: folders, settings, gradebook, secret, students."""
-    with _one_line():
+    with one_line():
         from roofline.course import folder as courses
         from roofline.course.gradebook import Book
         from roofline.course.roster import read_roster
@@ -67,7 +55,7 @@ def init(
                 book.add_students(roster)
             said = {"folder": str(course.root), "students": len(roster), "written": True}
     verb = "would be made" if dry_run else "is made"
-    _print(as_json, said, [f"{said['folder']} {verb}, with {len(roster)} students"])
+    show(as_json, said, [f"{said['folder']} {verb}, with {len(roster)} students"])
 
 
 @app.command("students")
@@ -78,7 +66,7 @@ def students_(
     as_json: Json = False,
 ) -> None:
     """List the students in the gradebook, or add some from a CSV file."""
-    with _one_line():
+    with one_line():
         from roofline.course.folder import open_course
         from roofline.course.gradebook import Book
         from roofline.course.roster import read_roster
@@ -91,7 +79,7 @@ def students_(
     lines = [f"{s}  {p['first_name']} {p['last_name']}".rstrip() for s, p in sorted(there.items())]
     if roster:
         lines = [f"{len(roster)} students {'would be' if dry_run else 'were'} added or updated"]
-    _print(as_json, roster if roster else there, lines)
+    show(as_json, roster if roster else there, lines)
 
 
 @app.command()
@@ -108,7 +96,7 @@ def release(
     as_json: Json = False,
 ) -> None:
     """Make an assignment for the class, without solutions and hidden tests."""
-    with _one_line():
+    with one_line():
         from roofline.course import assign
         from roofline.course.folder import open_course
 
@@ -121,7 +109,7 @@ def release(
         )
     verb = "would be released" if dry_run else "released"
     notebooks = ", ".join(said["notebooks"])
-    _print(as_json, said, [f"{assignment} {verb}: {notebooks}", f"in {said['folder']}"])
+    show(as_json, said, [f"{assignment} {verb}: {notebooks}", f"in {said['folder']}"])
 
 
 @app.command()
@@ -142,7 +130,7 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """Take in submissions. The latest of each student counts."""
-    with _one_line(), _bar("collecting", as_json) as step:
+    with one_line(), bar("collecting", as_json) as step:
         from roofline.course import collect as collecting
         from roofline.course.folder import open_course
 
@@ -155,7 +143,7 @@ def collect(
             dry_run=dry_run,
             on_progress=lambda done, of, row: step(done, of),
         )
-    _print_rows(as_json, rows, ("name", "student", "status", "reason"))
+    show_rows(as_json, rows, ("name", "student", "status", "reason"))
 
 
 @app.command()
@@ -166,13 +154,8 @@ def grade(
         str | None, typer.Option(help="Only this one again, for all: backprop.linear.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also what hasn't changed.")] = False,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust-submissions", help="Without a sandbox, if there is none."),
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="How many at once; one for each core by default.")
-    ] = None,
+    trust: Trust = False,
+    workers: Workers = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler, to run on a cluster.")
     ] = None,
@@ -182,7 +165,7 @@ def grade(
 ) -> None:
     """Grade what was handed in or changed since the last run. Exit code 1: some have to be tried
     again."""
-    with _one_line(), _bar("grading", as_json) as step:
+    with one_line(), bar("grading", as_json) as step:
         from roofline.course import grading
         from roofline.course.folder import open_course
         from roofline.course.rows import UNSANDBOXED
@@ -199,7 +182,7 @@ def grade(
             scheduler=scheduler,
             on_progress=lambda done, of, row: step(done, of),
         )
-    _print_rows(as_json, rows, ("student", "score", "max_score", "status", "reason"))
+    show_rows(as_json, rows, ("student", "score", "max_score", "status", "reason"))
     if any(UNSANDBOXED in row.reason for row in rows) and not as_json:
         print("sandbox: none; what was run could have read and changed everything here")
     if any(row.status == "failed" for row in rows):
@@ -216,7 +199,7 @@ def feedback(
     as_json: Json = False,
 ) -> None:
     """Write a page for each graded submission: scores, what was checked, comments."""
-    with _one_line(), _bar("writing pages", as_json) as step:
+    with one_line(), bar("writing pages", as_json) as step:
         from roofline.course import feedback as pages
         from roofline.course.folder import open_course
 
@@ -228,63 +211,4 @@ def feedback(
             dry_run=dry_run,
             on_progress=lambda done, of: step(done, of),
         )
-    _print_rows(as_json, rows, ("student", "status", "path"))
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """What an instructor can put right ends the command with one line and exit code 2."""
-    from roofline.course.folder import CourseError
-    from roofline.course.sandbox import NoSandbox
-
-    try:
-        yield
-    except (CourseError, NoSandbox) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
-@contextmanager
-def _bar(what: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, gone when it is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, disable=hidden or not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
-
-
-def _print(as_json: bool, data: Any, lines: list[str]) -> None:
-    if as_json:
-        print(json.dumps(data, indent=1))
-    else:
-        print("\n".join(lines))
-
-
-def _print_rows(as_json: bool, rows: list[Any], columns: tuple[str, ...]) -> None:
-    """Rows as JSON, or as a table and a line that counts them."""
-    if as_json:
-        print(json.dumps([row.as_dict() for row in rows], indent=1))
-        return
-    cells = [[_cell(row.as_dict()[name]) for name in columns] for row in rows]
-    widths = [max((len(line[i]) for line in cells), default=0) for i in range(len(columns) - 1)]
-    for line in cells:
-        padded = [text.ljust(width) for text, width in zip(line, widths, strict=False)]
-        print("  ".join([*padded, line[-1]]).rstrip())
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.status] = counts.get(row.status, 0) + 1
-    said = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    print(f"{len(rows)} submissions: {said}" if rows else "no submissions")
-
-
-def _cell(value: Any) -> str:
-    """One cell of a table; what a submission wrote can't move the cursor."""
-    if value is None:
-        return "-"
-    text = f"{round(value, 2):g}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)
+    show_rows(as_json, rows, ("student", "status", "path"))

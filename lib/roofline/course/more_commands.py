@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-Where = Annotated[
-    Path, typer.Option("--course", "-C", help="The course's folder, or one inside it.")
-]
-HERE = Path(".")
+from roofline.course.commands import app
+from roofline.course.options import HERE, Assignment, DryRun, Trust, Where, Workers
+from roofline.course.terminal import bar, one_line
 
 
+@app.command()
 def report(
-    assignment: Annotated[str, typer.Argument(help="Such as 02_backprop.")],
+    assignment: Assignment,
     to: Annotated[
         Path | None, typer.Option(help="Where the page goes; reports/ASSIGNMENT.html by default.")
     ] = None,
@@ -30,10 +30,9 @@ def report(
 ) -> None:
     """How a graded class did: scores, exercises, rubric items. One HTML page, pictures included."""
     from roofline.course import analysis, report
-    from roofline.course.commands import _bar, _one_line
     from roofline.course.folder import open_course
 
-    with _one_line(), _bar("reading", as_json) as step:
+    with one_line(), bar("reading", as_json) as step:
         opened = open_course(course)
         step(0, 2)
         found = analysis.analyse(opened, assignment)
@@ -49,6 +48,7 @@ def report(
     print("\n".join([*lines, str(page)] if not dry_run else lines))
 
 
+@app.command()
 def export(
     assignment: Annotated[
         list[str] | None, typer.Argument(help="Only these; all by default.")
@@ -58,16 +58,15 @@ def export(
         Path | None, typer.Option(help="A file; printed by default.", show_default=False)
     ] = None,
     course: Where = HERE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what.")] = False,
+    dry_run: DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Grades as CSV or JSON, or as Canvas and Moodle import them."""
     from roofline.course import export as exporting
-    from roofline.course.commands import _bar, _one_line
     from roofline.course.folder import open_course
 
     form = "json" if as_json else form
-    with _one_line(), _bar("exporting", to is None) as step:
+    with one_line(), bar("exporting", to is None) as step:
         opened = open_course(course)
         step(0, 1)
         text = exporting.export(opened, form, assignment)
@@ -91,16 +90,10 @@ def serve_grader(
         ),
     ] = None,
     course: Where = HERE,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="How many at once; one for each core by default.")
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust-submissions", help="Without a sandbox, if there is none.")
-    ] = False,
+    workers: Workers = None,
+    trust: Trust = False,
     once: Annotated[bool, typer.Option("--once", help="Grade what is there, and end.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be graded, and end.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON for each submission.")
     ] = False,
@@ -109,7 +102,6 @@ def serve_grader(
     import signal
     import threading
 
-    from roofline.course.commands import _one_line
     from roofline.course.folder import open_course
     from roofline.course.serve import Server
 
@@ -125,7 +117,7 @@ def serve_grader(
                 line = f"{name}: {points} {score['status']} {score['reason']}"
                 print("".join(c if c.isprintable() else " " for c in line).strip(), flush=True)
 
-    with _one_line():
+    with one_line():
         server = Server(
             *(open_course(course), folder, assignment, workers or 0, trust), on_graded=say
         )
@@ -141,9 +133,3 @@ def serve_grader(
         graded = server.serve(once)
     if not as_json:
         print(f"{graded} graded", file=sys.stderr)
-
-
-def register(app: typer.Typer) -> None:
-    """Put ``report`` and ``export`` beside the other commands of a class."""
-    app.command()(report)
-    app.command()(export)
