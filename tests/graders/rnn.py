@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -59,6 +60,57 @@ def mask_of_the_padding(sequences, length, value=0):
 def padding_in_front(sequences, length, value=0):
     cut = [row[:length] for row in sequences]
     return _pad(cut, max(map(len, cut)), value, "start")
+
+
+@wrong("rnn.pad", [MASK], "as wide as the tokens")
+def a_mask_as_wide_as_allowed(sequences, length, value=0):
+    tokens, lengths, _ = with_lists(sequences, length, value)
+    return tokens, lengths, torch.arange(length) < lengths[:, None]
+
+
+@wrong("rnn.pad", [TOKENS, LENGTHS, MASK, EDGES], "in the order in which they came")
+def the_longest_first(sequences, length, value=0):
+    return with_lists(sorted(sequences, key=len, reverse=True), length, value)
+
+
+@wrong("rnn.pad", [TOKENS, LENGTHS, EDGES], "torch's default for whole numbers")
+def in_32_bits(sequences, length, value=0):
+    tokens, lengths, mask = with_lists(sequences, length, value)
+    return tokens.int(), lengths.int(), mask
+
+
+@wrong("rnn.pad", [TOKENS], "in place")
+def fills_the_lists_up(sequences, length, value=0):
+    lengths = torch.tensor([min(len(row), length) for row in sequences])
+    width = int(lengths.max())
+    for row in sequences:
+        del row[length:]
+        row.extend([value] * (width - len(row)))
+    return torch.tensor(sequences), lengths, torch.arange(width) < lengths[:, None]
+
+
+@wrong("rnn.pad", [TOKENS, LENGTHS, MASK, EDGES], "to_padded_tensor")
+def from_a_nested_tensor(sequences, length, value=0):
+    rows = [torch.tensor(row[:length], dtype=torch.int64) for row in sequences]
+    tokens = torch.nested.nested_tensor(rows).to_padded_tensor(value)
+    return tokens, *with_lists(sequences, length, value)[1:]
+
+
+@right("rnn.pad")
+def column_by_column(sequences, length, value=0):
+    cut = [row[:length] for row in sequences]
+    columns = list(itertools.zip_longest(*cut, fillvalue=value))
+    lengths = torch.tensor(list(map(len, cut)))
+    return torch.tensor(columns).T, lengths, torch.arange(len(columns)) < lengths[:, None]
+
+
+@right("rnn.pad")
+def as_arrays(sequences, length, value=0):
+    lengths = np.array([min(len(row), length) for row in sequences])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    tokens = np.full(mask.shape, value)
+    tokens[mask] = [token for row in sequences for token in row[:length]]
+    return tuple(map(torch.from_numpy, (tokens, lengths, mask)))
 
 
 @right("rnn.pad")
@@ -130,6 +182,48 @@ def only_the_input_is_masked(x, h, alive, w, r, b):
 def in_place(x, h, alive, w, r, b):
     h[alive] = _new(x, h, w, r, b)[alive]
     return h
+
+
+@wrong("rnn.step", [ON, WALK], "the old state is missing")
+def forgets_the_old_state(x, h, alive, w, r, b):
+    return torch.where(alive[:, None], torch.tanh(x @ w.T + b), h)
+
+
+@wrong("rnn.step", [ON, OVER, WALK], "alive says which")
+def takes_the_first_rows(x, h, alive, w, r, b):
+    count, states = int(alive.sum()), h.clone()
+    states[:count] = _new(x, h, w, r, b)[:count]
+    return states
+
+
+@wrong("rnn.step", [OVER, WALK], "tanh is part of the step")
+def bends_the_old_state(x, h, alive, w, r, b):
+    return torch.tanh(torch.where(alive[:, None], x @ w.T + h @ r.T + b, h))
+
+
+@wrong("rnn.step", [ON, OVER, WALK], "a row for every sequence")
+def leaves_rows_out(x, h, alive, w, r, b):
+    return _new(x, h, w, r, b)[alive]
+
+
+@wrong("rnn.step", [WALK], "the arguments' dtype")
+def into_a_table_of_zeros(x, h, alive, w, r, b):
+    states = torch.zeros(h.shape)
+    states[alive], states[~alive] = _new(x, h, w, r, b).float()[alive], h.float()[~alive]
+    return states
+
+
+@wrong("rnn.step", [ON, OVER, WALK], "rnn_tanh_cell")
+def torch_s_own_cell(x, h, alive, w, r, b):
+    new = torch.ops.aten.rnn_tanh_cell(x, h, w, r, b, torch.zeros_like(b))
+    return torch.where(alive[:, None], new, h)
+
+
+@right("rnn.step")
+def only_rows_that_go_on(x, h, alive, w, r, b):
+    states = h.clone()
+    states[alive] = _new(x[alive], h[alive], w, r, b)
+    return states
 
 
 @right("rnn.step")

@@ -8,7 +8,7 @@ import torch
 
 from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
 
-from .shared import RECURRENT
+Rows = list[list[int]]
 
 
 @exercise("rnn.pad")
@@ -16,7 +16,16 @@ class Pad(Exercise):
     """Pad and truncate."""
 
     points, minutes, difficulty, importance = 3, 8, 1, 4
-    forbidden = ("torch.nn.utils.rnn.pad_sequence", "roofline.data.pad")
+    forbidden = (
+        "torch.nn.utils.rnn.pad_sequence",
+        "torch.nn.utils.rnn.pad_packed_sequence",
+        "torch.nested.to_padded_tensor",
+        "aten::to_padded_tensor",
+        "aten::_nested_from_padded_tensor",
+        "roofline.data.pad",
+        "roofline.exercises.rnn.batches.Pad.table",
+        "roofline.exercises.rnn.batches.Pad.all_three",
+    )
     limit_of_tokens = 6
 
     def cases(self, seed: int) -> Any:
@@ -36,77 +45,120 @@ class Pad(Exercise):
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         rows, most = cases["long"], self.limit_of_tokens
-        cut, kept_end = [row[:most] for row in rows], [row[-most:] for row in rows]
-        right, short = self.table(cut, most, 7), self.table(cases["short"], 5, 0)
-        lengths = torch.tensor([len(row) for row in cut])
-        mask = torch.arange(most) < lengths[:, None]
-        got = outputs["long"]
-        width = max(map(len, rows))
-        edges = [self.all_three(*case) for case in cases["edges"]]
-        return [
+        short_rows = cases["short"]
+        right = self.all_three(rows, most, 7)
+        short = self.all_three(short_rows, most, 0)
+        kept_end = self.all_three([row[-most:] for row in rows], most, 7)
+        whole = self.table(rows, max(map(len, rows)), 7)
+        order = self.all_three(sorted(rows, key=len, reverse=True), most, 7)
+        less = self.all_three(rows, most - 1, 7)
+        dropped = self.all_three([row for row in rows if len(row) <= most], most, 7)
+        got, few = outputs["long"], outputs["short"]
+        tokens = few[0].value
+        if torch.is_tensor(tokens) and tokens.shape == (len(short_rows), most):
+            short[2] = torch.arange(most) < short[1][:, None]  # too wide: that loses `tokens` alone
+        places = torch.arange(most)
+        stay = "one row for each sequence, in the order in which they came"
+        one_less = "`length` tokens may stay, not one less"
+        items = [
             compare(
                 "tokens",
                 1,
-                _both(got[0], outputs["short"][0]),
-                [right, short],
+                _both(got[0], few[0]),
+                [right[0], short[0]],
                 [
-                    ([self.table(kept_end, most, 7), short], "keep the first tokens, not the last"),
-                    ([self.table(rows, width, 7), short], "longer sequences are to be cut"),
+                    ([kept_end[0], short[0]], "keep the first tokens, not the last"),
+                    ([whole, short[0]], "longer sequences are to be cut"),
                     (
-                        [right, self.table(cases["short"], most, 0)],
+                        [right[0], self.table(short_rows, most, 0)],
                         "no wider than the longest row that is left: padding costs time",
                     ),
                     (
-                        [self.table(cut, most, 7, "start"), self.table(cases["short"], 5, 0, "s")],
+                        [
+                            self.table(part, width, value, "start")
+                            for part, width, value in (
+                                ([row[:most] for row in rows], most, 7),
+                                (short_rows, 5, 0),
+                            )
+                        ],
                         "the padding goes behind the tokens",
                     ),
-                    ([self.table(cut, most, 0), short], "pad with value"),
+                    ([self.all_three(rows, most, 0)[0], short[0]], "pad with value"),
+                    ([order[0], self.longest_first(short_rows)[0]], stay),
+                    ([dropped[0], short[0]], f"{stay}: too long ones are cut, not left out"),
+                    ([less[0], short[0]], one_less),
                 ],
             ),
             compare(
                 "lengths",
                 0.5,
-                _both(got[1], outputs["short"][1]),
-                [lengths, torch.tensor([3, 1, 5])],
+                _both(got[1], few[1]),
+                [right[1], short[1]],
                 [
                     (
-                        [torch.tensor([len(row) for row in rows]), torch.tensor([3, 1, 5])],
+                        [torch.tensor([len(row) for row in rows]), short[1]],
                         "count after cutting: a length is never above the limit",
                     ),
                     ([torch.full((5,), most), torch.full((3,), 5)], "that is the width"),
+                    ([order[1], self.longest_first(short_rows)[1]], stay),
+                    ([less[1], short[1]], one_less),
                 ],
             ),
             compare(
                 "mask",
                 0.5,
-                got[2],
-                mask,
+                _both(got[2], few[2]),
+                [right[2], short[2]],
                 [
-                    (~mask, "True where a token is real"),
-                    (right != 7, "a real token may equal the padding: use the lengths"),
-                    (torch.arange(most) <= lengths[:, None], "one too many: positions start at 0"),
+                    ([~right[2], ~short[2]], "True where a token is real"),
+                    (
+                        [right[0] != 7, short[0] != 0],
+                        "a real token may equal the padding: use the lengths",
+                    ),
+                    (
+                        [
+                            places <= right[1][:, None],
+                            places[: short[2].shape[1]] <= short[1][:, None],
+                        ],
+                        "one too many: positions start at 0",
+                    ),
+                    (
+                        [right[2], places < short[1][:, None]],
+                        "as wide as the tokens, which may be less than `length`",
+                    ),
+                    ([order[2], self.longest_first(short_rows)[2]], stay),
                 ],
             ),
-            self.at_the_edges(_both(*outputs["edges"]), edges),
+            self.at_the_edges(
+                _both(*outputs["edges"]),
+                [self.all_three(rows, most, 99) for rows, most in cases["edges"]],
+            ),
         ]
+        if not items[0].lost:
+            items[0] = _untouched(items[0], [got, few, *outputs["edges"]])
+        return [_of_kind(item) for item in items]
 
     @staticmethod
     def at_the_edges(got: Any, right: Any) -> Item:
         item = compare("an empty row, and every row too long", 1, got, right)
-        if item.lost and ("dtype" in item.message or "raised" in item.message):
+        if item.lost and ("float" in item.message or "raised" in item.message):
             hint = "torch.tensor([]) holds floats, although it holds nothing: give it a dtype"
             return Item(item.name, 1, 0.0, item.message, hint)
         return item
 
     @classmethod
-    def all_three(cls, rows: list[list[int]], most: int) -> list[torch.Tensor]:
+    def all_three(cls, rows: Rows, most: int, value: int) -> list[torch.Tensor]:
         cut = [row[:most] for row in rows]
         lengths = torch.tensor([len(row) for row in cut])
         width = int(lengths.max())
-        return [cls.table(cut, width, 99), lengths, torch.arange(width) < lengths[:, None]]
+        return [cls.table(cut, width, value), lengths, torch.arange(width) < lengths[:, None]]
+
+    @classmethod
+    def longest_first(cls, rows: Rows) -> list[torch.Tensor]:
+        return cls.all_three(sorted(rows, key=len, reverse=True), cls.limit_of_tokens, 0)
 
     @staticmethod
-    def table(rows: list[list[int]], width: int, value: int, side: str = "end") -> torch.Tensor:
+    def table(rows: Rows, width: int, value: int, side: str = "end") -> torch.Tensor:
         filled = [
             row + [value] * (width - len(row))
             if side == "end"
@@ -121,85 +173,25 @@ def _both(*parts: Call) -> Any:
     return next((part for part in parts if not part.ok), None) or [part.value for part in parts]
 
 
-@exercise("rnn.step")
-class Step(Exercise):
-    """One step of a padded batch."""
+def _untouched(item: Item, calls: list[Call]) -> Item:
+    """The item, lost if one of the calls changed its lists."""
+    changed = next((one.changed for one in calls if one.changed), None)
+    if not changed:
+        return item
+    message = f"it changed its argument {', '.join(changed)} in place"
+    hint = "a slice makes a new list: row[:length] + [value] * missing"
+    return Item(item.name, item.points, 0.0, message, hint)
 
-    points, minutes, difficulty, importance = 3, 8, 2, 5
-    forbidden = RECURRENT
 
-    def cases(self, seed: int) -> Any:
-        random = generator(seed)
-        shapes = ((6, 5, 3), (5, 4), (4, 3), (4, 4), (4,))  # x of six steps, h, W, R, b
-        x, h, w, r, b = (torch.randn(shape, generator=random) for shape in shapes)
-        return x, h, 0.5 * w, 0.5 * r, b, torch.tensor([6, 2, 4, 1, 3])
-
-    def probe(self, answer: Any, cases: Any) -> Any:
-        x, h, w, r, b, lengths = cases
-        state: Any = h
-        for t in range(len(x)):
-            state = call(answer, x[t], state, t < lengths, w, r, b)
-        return {"one": call(answer, x[0], h, 2 < lengths, w, r, b), "last": state}
-
-    def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        x, h, w, r, b, lengths = cases
-        alive = 2 < lengths
-        new = torch.tanh(x[0] @ w.T + h @ r.T + b)
-        padding = "a sequence that is over keeps its state: padding is no input"
-        zero, still = "0 forgets what was read: keep the old state", "no input isn't no step: "
-        still += "the state stays"
-        straight = torch.tanh(x[0] @ w.T + h @ r + b)
-
-        def last(over: Any = lambda kept, after, blind: kept) -> torch.Tensor:
-            """The last states, with a choice of what a sequence that is over gets."""
-            state = h
-            for t in range(len(x)):
-                after = torch.tanh(x[t] @ w.T + state @ r.T + b)
-                kept, blind = state, torch.tanh(state @ r.T + b)
-                state = torch.where((t < lengths)[:, None], after, over(kept, after, blind))
-            return state
-
-        got = outputs["one"]
-        ok = got.ok and torch.is_tensor(got.value) and got.value.shape == h.shape
-        going = compare(
-            "rows that go on",
-            1,
-            got.value[alive] if ok else got,
-            new[alive] if ok else new,
-            [
-                (h[alive], "the rows that go on are the ones to change"),
-                (straight[alive], "R is (to, from): h @ R.T"),
-                (torch.tanh(x[0] @ w.T + h @ r.T)[alive], "b is missing"),
-                ((x[0] @ w.T + h @ r.T + b)[alive], "tanh is missing"),
-            ],
-            may_change=True,
-        )
-        over = compare(
-            "rows that are over",
-            1,
-            got.value[~alive] if ok else got,
-            h[~alive] if ok else new,
-            [
-                (new[~alive], padding),
-                (torch.zeros_like(h[~alive]), zero),
-                (torch.tanh(h @ r.T + b)[~alive], still),
-                (straight[~alive], padding),
-            ],
-        )
-        if ok and got.changed:
-            over = Item(over.name, 1, 0.0, "it changed its argument", "return a new tensor")
-        return [
-            going,
-            over,
-            compare(
-                "the last real states after six steps",
-                1,
-                outputs["last"],
-                last(),
-                [
-                    (last(lambda kept, after, blind: after), padding),
-                    (last(lambda kept, after, blind: torch.zeros_like(kept)), zero),
-                    (last(lambda kept, after, blind: blind), still),
-                ],
-            ),
-        ]
+def _of_kind(item: Item) -> Item:
+    """The item with a hint where it was lost to a kind or dtype."""
+    if item.lost and not item.hint:
+        if "expected int64" in item.message:
+            hint = "numbers of tokens are int64, torch's default for whole numbers"
+            return Item(item.name, item.points, 0.0, item.message, hint)
+        if "expected bool" in item.message:
+            hint = "a comparison such as positions < lengths gives bool"
+            return Item(item.name, item.points, 0.0, item.message, hint)
+        if "expected a tensor" in item.message:
+            return Item(item.name, item.points, 0.0, item.message, "return three tensors")
+    return item
