@@ -42,6 +42,21 @@ def reads_again_for_every_entry(n, k, m, size=4):
     return 2 * n * k * m, moved, 2 * n * k * m / moved
 
 
+@wrong("machine.product", ["FLOPs", "bytes", "intensity"], "the sides differ")
+def only_for_squares(n, k, m, size=4):
+    return 2 * n**3, size * 3 * n * n, 2 * n / (3 * size)
+
+
+@wrong("machine.product", ["intensity"], "not a whole number")
+def divides_whole_numbers(n, k, m, size=4):
+    return 2 * n * k * m, _bytes(n, k, m, size), 2 * n * k * m // _bytes(n, k, m, size)
+
+
+@wrong("machine.product", ["FLOPs", "bytes", "intensity"], "as a tuple")
+def the_flops_alone(n, k, m, size=4):
+    return 2 * n * k * m
+
+
 @right("machine.product")
 def with_floats_in_a_list(n, k, m, size=4):
     flops = math.prod([2.0, n, k, m])
@@ -72,7 +87,7 @@ def first_matrix_first(matrices, v):
     return v
 
 
-@wrong("machine.chain", ["result", "a single matrix", "counted FLOPs"], "shape")
+@wrong("machine.chain", ["result", "a single matrix, float64", "counted FLOPs"], "shape")
 def a_column_instead_of_a_vector(matrices, v):
     v = v[:, None]
     for matrix in reversed(matrices):
@@ -90,6 +105,29 @@ def counts_the_last_product_alone(matrices, v):
     for matrix in matrices[:0:-1]:
         v = torch.from_numpy(matrix.numpy() @ v.numpy())
     return matrices[0] @ v
+
+
+@wrong("machine.chain", ["result", "a single matrix, float64", "counted FLOPs"], "in place")
+def empties_the_list(matrices, v):
+    while matrices:
+        v = matrices.pop() @ v
+    return v
+
+
+@wrong("machine.chain", ["a single matrix, float64"], "may have any length")
+def for_three_matrices(matrices, v):
+    first, second, third = matrices
+    return first @ (second @ (third @ v))
+
+
+@wrong("machine.chain", ["a single matrix, float64"], "the arguments' dtype")
+def in_single_precision(matrices, v):
+    return recursively([m.float() for m in matrices], v.float())
+
+
+@right("machine.chain")
+def with_einsum(matrices, v):
+    return functools.reduce(lambda w, m: torch.einsum("ij,j->i", m, w), matrices[::-1], v)
 
 
 @right("machine.chain")
@@ -142,6 +180,22 @@ def divides_by_flops(flops, moved, peak, bandwidth):
 def rate_is_the_peak(flops, moved, peak, bandwidth):
     a, b = flops / peak, moved / bandwidth
     return max(a, b), peak if flops else 0.0, "compute" if a >= b else "memory"
+
+
+@wrong("machine.roof", [TIME, RATE], "expected")
+def machine_written_in(flops, moved, peak, bandwidth):
+    return through_the_intensity(flops, moved, 5e10, 1e10)
+
+
+@wrong("machine.roof", [BINDS, COPY], "in small letters")
+def true_for_compute(flops, moved, peak, bandwidth):
+    seconds, rate, binds = through_the_intensity(flops, moved, peak, bandwidth)
+    return seconds, rate, binds == "compute"
+
+
+@wrong("machine.roof", [COPY], "takes time all the same")
+def a_copy_for_nothing(flops, moved, peak, bandwidth):
+    return through_the_intensity(flops, moved, peak, bandwidth) if flops else (0.0, 0.0, "memory")
 
 
 @right("machine.roof")
@@ -202,6 +256,27 @@ def strictly_above(inputs, outputs, peak, bandwidth, size=4):
 def four_bytes_always(inputs, outputs, peak, bandwidth, size=4):
     top, below = _limit(inputs, outputs, peak, bandwidth, 4)
     return max(1, math.ceil(top / below)) if below > 0 else None
+
+
+@wrong("machine.ridge_batch", [WIDE], "not to the nearest")
+def rounds_to_the_nearest(inputs, outputs, peak, bandwidth, size=4):
+    top, below = _limit(inputs, outputs, peak, bandwidth, size)
+    return max(1, round(top / below)) if below > 0 else None
+
+
+@wrong("machine.ridge_batch", [LAST], "where does the search end")
+def tries_ten_thousand(inputs, outputs, peak, bandwidth, size=4):
+    for batch in range(1, 10_001):
+        moved = size * (inputs * outputs + batch * (inputs + outputs))
+        if 2 * batch * inputs * outputs * bandwidth >= moved * peak:
+            return batch
+    return None
+
+
+@wrong("machine.ridge_batch", [WIDE, LAST, NARROW], "for every case")
+def never_any(inputs, outputs, peak, bandwidth, size=4):
+    batches = [None]
+    return batches[0]
 
 
 @right("machine.ridge_batch")
@@ -280,6 +355,29 @@ def one_roof_for_all(operations, peak, bandwidth, overhead):
     return total, _share(_times(operations, peak, bandwidth), overhead, total) + 0.001
 
 
+@wrong("machine.program", [SHARE], "what exceeds its roof")
+def only_the_waiting(operations, peak, bandwidth, overhead):
+    times = _times(operations, peak, bandwidth)
+    total = sum(max(t, overhead) for t in times)
+    return total, sum(max(0.0, overhead - t) for t in times) / total if total else 0.0
+
+
+@wrong("machine.program", [TOTAL, SHARE], "bytes can be the limit")
+def arithmetic_only(operations, peak, bandwidth, overhead):
+    return with_tensors_over_operations([(f, 0.0) for f, _ in operations], peak, 1.0, overhead)
+
+
+@wrong("machine.program", [TOTAL, SHARE], "in place")
+def sorts_the_argument(operations, peak, bandwidth, overhead):
+    operations.sort()
+    return sorted_first(operations, peak, bandwidth, overhead)
+
+
+@wrong("machine.program", [TOTAL, SHARE, EMPTY], "for every case")
+def nothing_takes_time(operations, peak, bandwidth, overhead):
+    return 0.0, 0.0 * len(operations)
+
+
 @right("machine.program")
 def with_tensors_over_operations(operations, peak, bandwidth, overhead):
     table = torch.tensor(operations, dtype=torch.float64).reshape(-1, 2)
@@ -342,6 +440,23 @@ def smaller_of_two_rates(parameters, size, batch, peak, bandwidth, memory):
     return fits * min(batch * bandwidth / (parameters * size), peak / (2 * parameters))
 
 
+@wrong("machine.tokens", [SINGLE], "parameters times size")
+def fits_by_number(parameters, size, batch, peak, bandwidth, memory):
+    if parameters > memory:
+        return 0.0
+    return smaller_of_two_rates(parameters, size, batch, peak, bandwidth, memory)
+
+
+@wrong("machine.tokens", [SINGLE, MANY, LARGE], "for every case")
+def never_fits(parameters, size, batch, peak, bandwidth, memory):
+    return 0.0 * parameters
+
+
+@wrong("machine.tokens", [LARGE], "return 0.0")
+def none_if_it_does_not_fit(parameters, size, batch, peak, bandwidth, memory):
+    return smaller_of_two_rates(parameters, size, batch, peak, bandwidth, memory) or None
+
+
 @wrong("machine.tokens", [SINGLE], "exactly full still fits")
 def leaves_room(parameters, size, batch, peak, bandwidth, memory):
     if parameters * size >= memory:
@@ -389,6 +504,23 @@ def rows_of_y(x, y):
     return ((y * y).sum(1)[:, None] + (x * x).sum(1) - 2 * y @ x.T).clamp(min=0)
 
 
+@wrong("machine.distances", [LARGEST], "the arguments' dtype")
+def in_single_precision_always(x, y):
+    return with_addmm_in_place(x.float(), y.float())
+
+
+@wrong("machine.distances", [LARGEST], "small distances count")
+def cut_off_above_zero(x, y):
+    return ((x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T).clamp(min=1e-3)
+
+
+@right("machine.distances")
+def around_the_mean_of_y(x, y):
+    middle = y.mean(0)
+    x, y = x - middle, y - middle
+    return torch.relu(x.square().sum(1, keepdim=True) - 2 * (x @ y.mT) + y.square().sum(1))
+
+
 @right("machine.distances")
 def as_one_product(x, y):
     one_x, one_y = torch.ones(len(x), 1), torch.ones(len(y), 1)
@@ -402,7 +534,7 @@ def row_by_row(x, y):
     return torch.stack([((y - row) ** 2).sum(1) for row in x])
 
 
-@wrong("machine.distances", [LARGEST], "small distances are off")
+@wrong("machine.distances", [LARGEST], "small distances count, too")
 def small_ones_are_zero(x, y):
     squares = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
     return torch.where(squares < 0.1, 0.0, squares)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from roofline.grading import Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
 
-from .shared import column, over
+from .shared import column, not_always, over
 
 
 @exercise("machine.program")
@@ -16,7 +18,8 @@ class Program(Exercise):
     """The time of a program."""
 
     points, minutes, difficulty, importance = 3, 8, 3, 4
-    machine = 5e10, 1e10, 2e-6  # FLOP/s, bytes/s, seconds
+    # FLOP/s, bytes/s, seconds, for each of the programs
+    machines = [(5e10, 1e10, 2e-6), (5e10, 1e10, 1e-3), (8e11, 1e11, 2e-6), (2e10, 4e9, 1e-6)]
 
     def cases(self, seed: int) -> Any:
         drawn = torch.rand(6, 2, generator=generator(seed), dtype=torch.float64)
@@ -26,17 +29,40 @@ class Program(Exercise):
         return [[*small, *large], large, small, one_sided]
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        made = [call(answer, case, *self.machine) for case in cases]
-        return {"made": made, "empty": call(answer, [], *self.machine)}
+        made = [call(answer, *given) for given in zip(cases, *self.columns(), strict=True)]
+        return {"made": made, "empty": call(answer, [], *self.machines[0])}
+
+    @classmethod
+    def columns(cls) -> list[tuple[float, ...]]:
+        """Peaks, bandwidths and overheads."""
+        return list(zip(*cls.machines, strict=True))
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        peak, bandwidth, overhead = self.machine
-        roofs = [[max(f / peak, b / bandwidth) for f, b in case] for case in cases]
-        right = [sum(max(t, overhead) for t in case) for case in roofs]
-        started = [sum(overhead for t in case if t < overhead) for case in roofs]
-        share = [s / total for s, total in zip(started, right, strict=True)]
-        counted = [sum(t < overhead for t in case) / len(case) for case in roofs]
+        given = list(zip(cases, *self.columns(), strict=True))
         made = outputs["made"]
+
+        def times(roof: Callable[[float, float], float]) -> list[tuple[float, float]]:
+            """Total and share of every program, if ``roof`` combines two times of an operation."""
+            found = []
+            for case, peak, bandwidth, overhead in given:
+                own = [roof(f / peak, b / bandwidth) for f, b in case]
+                total = sum(max(t, overhead) for t in own)
+                found.append((total, sum(overhead for t in own if t < overhead) / total))
+            return found
+
+        def each(formula: Callable[[list[float], float], float]) -> list[float]:
+            """A formula of the operations' times under the roof, and the overhead."""
+            return [
+                formula([max(f / peak, b / bandwidth) for f, b in case], overhead)
+                for case, peak, bandwidth, overhead in given
+            ]
+
+        right, share = (list(part) for part in zip(*times(max), strict=True))
+        odd = {
+            "computing and moving overlap: the longer one counts": times(lambda a, b: a + b),
+            "bytes can be the limit, too": times(lambda a, b: a),
+            "FLOPs can be the limit, too": times(lambda a, b: b),
+        }
         return [
             column(
                 "total time",
@@ -46,10 +72,13 @@ class Program(Exercise):
                 right,
                 [
                     (
-                        [sum(t + overhead for t in case) for case in roofs],
+                        each(lambda own, overhead: sum(t + overhead for t in own)),
                         "starting overlaps with computing: the longest counts, not the sum",
                     ),
-                    ([sum(case) for case in roofs], "no operation takes less than the overhead"),
+                    (
+                        each(lambda own, overhead: sum(own)),
+                        "no operation takes less than the overhead",
+                    ),
                     (
                         [
                             max(
@@ -57,11 +86,13 @@ class Program(Exercise):
                                 sum(b for _, b in case) / bandwidth,
                                 overhead,
                             )
-                            for case in cases
+                            for case, peak, bandwidth, overhead in given
                         ],
                         "each waits for its own limit, not the program for one",
                     ),
+                    *(([total for total, _ in found], hint) for hint, found in odd.items()),
                 ],
+                cases=given,
             ),
             column(
                 "share that only pays for starting",
@@ -70,12 +101,45 @@ class Program(Exercise):
                 1,
                 share,
                 [
-                    (counted, "a share of the time, not of the number of operations"),
-                    ([1 - s for s in share], "the share of the others was asked for? no: of these"),
+                    (
+                        each(lambda own, overhead: sum(t < overhead for t in own) / len(own)),
+                        "a share of the time, not of the number of operations",
+                    ),
+                    ([1 - s for s in share], "that is the share of the other operations"),
                     ([100 * s for s in share], "a share between 0 and 1, not percent"),
+                    (
+                        [s * total for s, total in zip(share, right, strict=True)],
+                        "those are seconds: divide by the total",
+                    ),
+                    (
+                        [
+                            waits / total
+                            for waits, total in zip(
+                                each(lambda own, o: sum(max(0.0, o - t) for t in own)),
+                                right,
+                                strict=True,
+                            )
+                        ],
+                        "all of the time of such an operation counts, not what exceeds its roof",
+                    ),
+                    (
+                        [
+                            starts / total
+                            for starts, total in zip(
+                                each(lambda own, o: o * len(own)), right, strict=True
+                            )
+                        ],
+                        "only operations whose own time is shorter than the overhead count",
+                    ),
+                    *(([part for _, part in found], hint) for hint, found in odd.items()),
                 ],
+                cases=given,
             ),
-            compare("an empty program", 0.5, outputs["empty"], [0.0, 0.0]),
+            not_always(
+                compare("an empty program", 0.5, outputs["empty"], [0.0, 0.0]),
+                (0.0, 0.0),
+                [Call(value=tuple(c.value)) for c in made if c.ok and isinstance(c.value, tuple)],
+            ),
         ]
 
 
@@ -87,9 +151,14 @@ class Tokens(Exercise):
 
     def cases(self, seed: int) -> Any:
         parameters = 1e9 * float(1 + 6 * torch.rand(1, generator=generator(seed)))
-        card = 312e12, 2039e9, 80e9
+        card, small = (312e12, 2039e9, 80e9), (71e12, 936e9, 24e9)
         return {
-            "one": [(parameters, 2, 1, *card), (60e9, 0.5, 1, *card), (40e9, 2, 1, *card)],
+            "one": [
+                (parameters, 2, 1, *card),
+                (100e9, 0.5, 1, *card),  # more parameters than the memory has bytes
+                (40e9, 2, 1, *card),
+                (parameters, 1, 1, *small),
+            ],
             "many": [(parameters, 2, 64, *card), (parameters, 2, 1024, *card)],
             "large": (70e9, 2, 1, *card),
         }
@@ -108,6 +177,15 @@ class Tokens(Exercise):
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         one, many = cases["one"], cases["many"]
         steps = over(one, lambda n, s, b, p, w, m: n * s / w)
+        large = compare(
+            "a model that doesn't fit",
+            1,
+            outputs["large"],
+            0.0,
+            [(self.right(*cases["large"]), "140 GB don't fit into 80 GB: 0.0 is asked")],
+        )
+        if large.lost and outputs["large"].ok and outputs["large"].value is None:
+            large = replace(large, hint="where the model doesn't fit, return 0.0")
         arithmetic = over(one, lambda n, s, b, p, w, m: p / (2 * n))
         return [
             column(
@@ -127,7 +205,13 @@ class Tokens(Exercise):
                         over(one, lambda n, s, b, p, w, m: w / n),
                         "a parameter has size bytes",
                     ),
+                    (
+                        [self.right(*c) if c[0] <= c[5] else 0.0 for c in one],
+                        "bytes must fit, parameters times size",
+                    ),
+                    ([float(int(self.right(*c))) for c in one], "a rate needn't be a whole number"),
                 ],
+                cases=one,
             ),
             column(
                 "many users",
@@ -152,13 +236,12 @@ class Tokens(Exercise):
                         over(many, lambda n, s, b, p, w, m: b / (n * s / w + 2 * n * b / p)),
                         "reading and computing overlap: the longer one counts",
                     ),
+                    (
+                        over(many, lambda n, s, b, p, w, m: b / max(n * s / w, n * b / p)),
+                        "2 FLOPs for each parameter and user",
+                    ),
                 ],
+                cases=many,
             ),
-            compare(
-                "a model that doesn't fit",
-                1,
-                outputs["large"],
-                0.0,
-                [(self.right(*cases["large"]), "140 GB don't fit into 80 GB: 0.0 is asked")],
-            ),
+            not_always(large, 0.0, outputs["one"]),
         ]

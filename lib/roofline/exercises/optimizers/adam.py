@@ -117,7 +117,7 @@ class AdamW(Exercise):
         one = theta, first, zero, zero, 1, 0.1
         start = adam(*one)
         two = start[0], second, start[1], start[2], 2, 0.1
-        set_ = *self.tiny(cases), 7, 0.03
+        set_: Any = (*self.tiny(cases), 7, 0.03)
         decayed = theta, first, m, v, 3, 0.1
         items = [
             compare("the first step", 1, outputs["first"], list(adam(*one)), mistakes(*one)),
