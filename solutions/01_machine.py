@@ -15,14 +15,14 @@
 # |---|---|---|---|
 # | 85 | Python, the matrix product | under 1 GB | any CPU; a GPU is used if you have one |
 #
-# Deep learning is a few kinds of arithmetic on large arrays. How fast it runs is decided by three
+# Deep learning is a few kinds of arithmetic on large arrays, called [tensors](../glossary.md#tensor). How fast it runs is decided by three
 # numbers of your machine: how much arithmetic it does in a second, how many bytes it moves in a second,
 # and how many bytes it holds. In this chapter you measure all three, learn to say **before** you run
 # something which of them you will wait for, and check yourself by counting.
 #
 # This is the only chapter about nothing but hardware. The others use what you find here.
 #
-# In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
+# In every exercise, leave the arguments as they are, return their [dtype](../glossary.md#dtype), and write what is asked for yourself.
 # PyTorch's or the library's own function for it earns nothing. Exceptions are named.
 
 # %% name="setup"
@@ -48,9 +48,9 @@ progress("01_machine")
 # %% [markdown] name="three-limits"
 # ## Three limits, measured
 #
-# The next cell probes your machine, unless `roofline machine` did so before: square matrix products of
+# The next cell probes your machine, unless `roofline machine` did so before: square [matrix products](../glossary.md#matrix-product) of
 # growing size for arithmetic, copies of growing size for transfer. It takes some seconds. Everything that
-# it prints was measured, and the label says where and when. If other programs were running, it says that
+# it prints was [measured](../glossary.md#measured), and the label says where and when (a [replayed](../glossary.md#replayed) number was measured on another machine). If other programs were running, it says that
 # too, because then the numbers are lower than the machine's own.
 
 # %% name="profile"
@@ -134,7 +134,7 @@ check("machine.chain", chain)
 # ## The roofline
 #
 # While a processor computes, the next bytes can already be on their way. So the time of an operation is
-# at least the longer of two: its FLOPs divided by the peak, its bytes divided by the bandwidth. Turned
+# at least the longer of two: its FLOPs divided by the [peak](../glossary.md#peak), its bytes divided by the [bandwidth](../glossary.md#bandwidth). Turned
 # around, the rate that an operation of intensity $I$ can reach is
 #
 # $$R(I) = \min(\text{peak},\; I \cdot \text{bandwidth}),$$
@@ -206,16 +206,16 @@ for (name, function), mark, reading in zip(
     print(
         f"{name:<20} {intensity:8.3f} FLOPs/byte {si(rate, 'FLOP/s'):>14}, {share:5.0%} of the roof there"
     )
-axis.axvline(ridge, color=style.GREY, linestyle=":")
+axis.axvline(ridge, color=style.GREY, linestyle=":", label="ridge")
 axis.set(xlabel="arithmetic intensity, FLOPs per byte", ylabel="FLOP/s")
-axis.legend(fontsize=8)
+axis.legend(fontsize=8, loc="lower right")
 plt.show()
 print(f"ridge of this machine in float32: {ridge:.1f} FLOPs per byte ({machine.label})")
 
 # %% [markdown] name="roofline-after"
 # Three things to take from your own picture. Additions and sums sit far left, at a small share of the
 # peak, and no cleverness inside them can change that. A point above the roof isn't a miracle: its data
-# may have come from a cache, which has a higher roof of its own. Or it hardly writes: the bandwidth was
+# may have come from a [cache](../glossary.md#cache), which has a higher roof of its own. Or it hardly writes: the bandwidth was
 # measured with copies, and a sum only reads. A point far below the roof waits for something that the roofline doesn't know, such as the start of an operation, or a function
 # like $\exp$ that costs more than one FLOP.
 #
@@ -229,17 +229,17 @@ lab.roofline()
 #
 # A linear layer with a weight matrix of $(\text{out}, \text{in})$ reads the whole matrix, whether it
 # serves one input row or a hundred. One row: two FLOPs for each weight of 4 bytes. That is left of every
-# ridge there is. With a batch of $b$ rows the same bytes serve $b$ times the FLOPs, until the ridge is
+# ridge there is. With a [batch](../glossary.md#batch) of $b$ rows the same bytes serve $b$ times the FLOPs, until the ridge is
 # reached. Up to there, more rows are nearly free.
 #
 # How far is that on your machine? Write down your number, then let it measure. Afterwards choose a card of the
-# catalogue, and a narrower layer.
+# [catalogue](../glossary.md#catalogue), and a narrower layer.
 
 # %% name="experiment-batching"
 lab.batching()
 
 # %% [markdown] name="batch-after"
-# Latency is the left picture, throughput the right one. Where the time hardly grows, a larger batch costs
+# [**Latency**](../glossary.md#latency) is the left picture, [**throughput**](../glossary.md#throughput) the right one. Where the time hardly grows, a larger batch costs
 # nobody anything. Where it grows in proportion, throughput has stopped rising, and every row more only
 # makes the others wait.
 
@@ -277,7 +277,7 @@ check("machine.ridge_batch", ridge_batch)
 # %% [markdown] name="latency"
 # ## The third time: getting started
 #
-# Every operation also has a fixed price: Python calls PyTorch, PyTorch picks a kernel, the kernel starts.
+# Every operation also has a fixed price: Python calls PyTorch, PyTorch picks a [kernel](../glossary.md#kernel), the kernel starts: a [**launch**](../glossary.md#launch).
 # You measured it above. It doesn't depend on the size, so small operations pay mostly for starting. A GPU
 # computes while Python prepares the next operation, which hides the price as long as Python is faster.
 
@@ -338,7 +338,7 @@ print(clock["machine.add=10"].label)
 # ## Fewer bits
 #
 # A number of 16 bits moves in half the time of one of 32 and takes half the room. The common kind is
-# bfloat16, bf16 for short. Whether it computes
+# [bfloat16](../glossary.md#bfloat16), bf16 for short. Whether it computes
 # faster depends on circuits that your processor has or hasn't. Many GPUs have them. Many CPUs haven't and
 # convert each number there and back. Don't guess: this was measured by the probe.
 
@@ -521,7 +521,7 @@ print(
 # ## Summary
 #
 # - Count FLOPs and bytes first; their ratio is the intensity, and it says what you will wait for.
-# - The roofline is min(peak, intensity × bandwidth), and the ridge divides memory-bound from compute-bound.
+# - The roofline is min(peak, intensity × bandwidth), and the ridge divides [memory-bound](../glossary.md#memory-bound) from [compute-bound](../glossary.md#compute-bound).
 # - Batches raise the intensity of a layer until the ridge; after that they only add waiting.
 # - Small operations pay for starting. Neither FLOPs nor bytes explain their time.
 # - A faster processor speeds up only what waited for the processor.

@@ -16,7 +16,7 @@
 # | 90 | Python, the matrix product, what a derivative is | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A network learns by asking of every parameter: if you were a little larger, how would the loss
-# change? Backprop answers for all parameters at once. You will build it, find its bugs with a
+# change? [Backprop](../glossary.md#backpropagation) answers for all parameters at once. You will build it, find its bugs with a
 # number instead of a stare, and train a network that tells shirts from shoes. Then you will count
 # what it costs: floating-point operations (FLOPs) to compute, bytes to remember.
 #
@@ -57,7 +57,7 @@ progress("02_backprop")
 # 2. **initialise** the parameters at random;
 # 3. [**forward**](../glossary.md#forward): from a batch to predictions;
 # 4. [**loss**](../glossary.md#loss): from predictions to one number that says how wrong they are;
-# 5. [**backward**](../glossary.md#backward): from that number to the gradient of every parameter;
+# 5. [**backward**](../glossary.md#backward): from that number to the [gradient](../glossary.md#gradient) of every [parameter](../glossary.md#parameter);
 # 6. [**update**](../glossary.md#update): move each parameter a little against its gradient;
 # 7. **repeat** from step 3 with the next batch.
 #
@@ -81,18 +81,18 @@ for label, axis in enumerate(axes.flat):
 plt.show()
 
 # %% [markdown] name="perceptron"
-# A two-layer perceptron maps a batch of flattened pictures $x$ of shape $(n, 784)$ to $n$ rows of
-# ten scores, called logits:
+# A two-layer [perceptron](../glossary.md#perceptron) maps a [batch](../glossary.md#batch) of flattened pictures $x$ of shape $(n, 784)$ to $n$ rows of
+# ten scores, called [logits](../glossary.md#logit):
 #
 # $$h = \mathrm{relu}(x W_1^\top + b_1), \qquad z = h W_2^\top + b_2.$$
 #
 # $W_1$ is $(256, 784)$, $W_2$ is $(10, 256)$, $\mathrm{relu}(u) = \max(u, 0)$. The loss is the
-# cross-entropy: minus the logarithm of the probability that the network gives to the right class,
+# [cross-entropy](../glossary.md#cross-entropy): minus the logarithm of the probability that the network gives to the right class,
 # averaged over the batch. Chapter 3 derives it; here it is the last function of a chain.
 #
 # A network that knows nothing gives each of ten classes a probability of about a tenth. So the
 # first loss should come out near $\ln 10$, a little above it because the random logits differ. Losses
-# in natural logarithms are counted in nats.
+# in natural logarithms are counted in [nats](../glossary.md#nat).
 
 # %% name="forward"
 where = device()
@@ -130,14 +130,14 @@ print(f"first loss {loss.item():.2f}; ln 10 = {math.log(10):.2f}")
 # %% [markdown] name="pullbacks"
 # ## From derivatives to pullbacks
 #
-# The loss is a composition, $L = f_k(\dots f_2(f_1(x)))$. The chain rule multiplies the Jacobian
+# The loss is a composition, $L = f_k(\dots f_2(f_1(x)))$. The chain rule multiplies the [Jacobian](../glossary.md#jacobian)
 # matrices of the steps:
 #
 # $$\frac{\partial L}{\partial x} = J_k \, J_{k-1} \cdots J_2 \, J_1 .$$
 #
 # $J_k$ has one row, because the loss is one number. So multiply from the left: each product is
-# then a row vector times a matrix, never a matrix times a matrix. That order is what "reverse
-# mode" means, and it is why one backward walk serves every parameter at once.
+# then a row vector times a matrix, never a matrix times a matrix. That order is what "[reverse
+# mode](../glossary.md#reverse-mode)" means, and it is why one backward walk serves every parameter at once.
 #
 # You would still not want to build the matrices. Take the relu of this network's hidden layer.
 
@@ -204,7 +204,7 @@ check("backprop.sigmoid", sigmoid)
 # $b$ $(d_\text{out})$. Write it with its pullback, which returns $(dx, dW, db)$.
 #
 # Derive it with indices: $y_{ij} = \sum_k x_{ik} W_{jk} + b_j$. Then
-# $dW_{jk} = \sum_i dy_{ij}\,\partial y_{ij}/\partial W_{jk}$, and so on for the others. The bias is
+# $dW_{jk} = \sum_i dy_{ij}\,\partial y_{ij}/\partial W_{jk}$, and so on for the others. The [bias](../glossary.md#bias) is
 # the case to watch: one $b_j$ is used by every row of the batch, and a value that is used many
 # times collects the sum of its gradients.
 #
@@ -273,12 +273,16 @@ def difference_error(dtype, step, two_sided):
 steps = [10 ** (-k / 4) for k in range(2, 45)]
 best = {}
 figure, axis = plt.subplots(figsize=(7, 3.6))
-for dtype, line in ((torch.float32, "--"), (torch.float64, "-")):
-    for two_sided, color in ((False, style.ORANGE), (True, style.BLUE)):
-        errors = [max(difference_error(dtype, step, two_sided), 1e-13) for step in steps]
-        name = f"{str(dtype)[6:]}, {'two' if two_sided else 'one'}-sided"
-        best[name] = min(zip(errors, steps, strict=True))
-        axis.loglog(steps, errors, line, color=color, label=name)
+for dtype, two_sided, line, color in (
+    (torch.float64, False, "-.", style.ORANGE),
+    (torch.float64, True, "-", style.BLUE),
+    (torch.float32, False, ":", style.BLACK),
+    (torch.float32, True, "--", style.VERMILION),
+):
+    errors = [max(difference_error(dtype, step, two_sided), 1e-13) for step in steps]
+    name = f"{str(dtype)[6:]}, {'two' if two_sided else 'one'}-sided"
+    best[name] = min(zip(errors, steps, strict=True))
+    axis.loglog(steps, errors, line, color=color, label=name)
 axis.set(xlabel="step ε", ylabel="relative error", ylim=(1e-13, 10))
 axis.legend()
 plt.show()
@@ -287,9 +291,9 @@ for name, (error, step) in best.items():
 
 # %% [markdown] exercise="backprop.numerical_gradient"
 # Each curve falls while the formula's own error shrinks, and rises when rounding takes over. With
-# machine precision $u$, the best two-sided step is near $u^{1/3}$ and the best error near
+# [machine precision](../glossary.md#machine-precision) $u$, the best two-sided step is near $u^{1/3}$ and the best error near
 # $u^{2/3}$. In float32 that leaves two or three digits less than the format holds, too few to tell
-# a subtle mistake from noise. So gradients are checked in float64, whatever you train in.
+# a subtle mistake from noise. So gradients are checked in [float64](../glossary.md#float64), whatever you train in.
 #
 # ### Exercise: a numerical gradient
 #
@@ -335,7 +339,7 @@ check("backprop.numerical_gradient", numerical_gradient)
 #
 # Write steps 3 to 7. `batches` yields pairs `(x, y)`, `loss_of(x, y)` returns the loss as a
 # `Tensor` on the tape. For each batch: loss, backward, update `p.data` of every parameter by plain
-# gradient descent, $p \leftarrow p - \text{rate} \cdot \partial L / \partial p$. Afterwards no
+# [gradient descent](../glossary.md#gradient-descent), $p \leftarrow p - \text{rate} \cdot \partial L / \partial p$. Afterwards no
 # parameter holds a gradient. Return the losses as Python floats.
 #
 # Why floats? A loss that is still a `Tensor` holds its tape. Where no backward walk has emptied it, as
@@ -408,7 +412,7 @@ print(f"accuracy on {len(test_set):,} pictures that it never saw: {accuracy:.3f}
 
 # %% name="picture-training"
 figure, axis = plt.subplots(figsize=(7, 3.2))
-axis.plot(losses, color=style.GREY, linewidth=0.5, label="each batch")
+axis.plot(losses, color=style.GREY, alpha=0.4, linewidth=0.5, label="each batch")
 window = 94
 smooth = torch.tensor(losses).unfold(0, window, 1).mean(1)
 axis.plot(
@@ -448,7 +452,7 @@ print(f"the commonest mistake: {names[true]} taken for {names[said]}, {number} t
 # %% [markdown] name="walk"
 # ## What `backward()` did
 #
-# While the forward pass ran, each operation wrote an entry on a [**tape**](../glossary.md#tape): a node with its
+# While the forward pass ran, each operation wrote an entry on a [**tape**](../glossary.md#tape): a [node](../glossary.md#node) with its
 # pullback, the nodes of its arguments, and an empty slot for a gradient. A node holds no values.
 # It knows its depth: 0 for a parameter, else one more than the deepest of its arguments. Sort the
 # nodes by depth and read from the end, and you meet every value after everything that used it.
@@ -695,7 +699,7 @@ print("all four gradients agree with PyTorch's")
 #
 # > "I only fine-tune a few of the parameters, so training needs little memory."
 #
-# A frozen parameter needs no gradient and no optimizer state. That part is true. But a gradient
+# A [frozen parameter](../glossary.md#frozen-parameter) needs no gradient and no optimizer state. That part is true. But a gradient
 # that travels to an early layer passes through every layer behind it, trained or not, and those
 # pullbacks need what they captured. Take a deep perceptron and train only the biases of its first
 # layer. What the tape keeps is counted below.
@@ -726,11 +730,11 @@ for name, trained in (
     )
 
 # %% [markdown] name="summary"
-# Training one bias keeps nearly as much as training everything: what is gone is the pictures, which only
+# Training one bias keeps most of what training everything keeps: what is gone is the pictures, which only
 # the first layer's weights needed. What counts is not how many parameters you train but how far back the
 # gradient must travel.
-# Methods that train small adapters beside frozen weights save gradients and optimizer state.
-# They save few activations, unless the layers that they train sit near the end.
+# Methods that train small [adapters](../glossary.md#adapter) beside frozen weights save gradients and optimizer state.
+# They save few [activations](../glossary.md#activation), unless the layers that they train sit near the end.
 #
 # ## Summary
 #

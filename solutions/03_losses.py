@@ -15,7 +15,7 @@
 # |---|---|---|---|
 # | 90 | chapter 2; logarithms; mean and variance | under 1 GB | any CPU; a GPU is used if you have one |
 #
-# A network does exactly what its loss asks for. Ask with the wrong formula and it learns something
+# A network does exactly what its [loss](../glossary.md#loss) asks for. Ask with the wrong formula and it learns something
 # else, or slower, or nothing, and no error message tells you. In this chapter you derive the two
 # losses behind nearly all of deep learning from one idea, make them survive 16-bit numbers, find a
 # wrong formula that is in circulation, and meet the largest tensor of a small language model.
@@ -53,20 +53,20 @@ progress("03_losses")
 #
 # $$L = -\frac{1}{n} \sum_{i=1}^{n} \log p(y_i \mid x_i).$$
 #
-# This is the [**negative log-likelihood**](../glossary.md#negative-log-likelihood). Its unit is the nat: a loss of $L$ means that the model gives
+# This is the [**negative log-likelihood**](../glossary.md#negative-log-likelihood). Its unit is the [nat](../glossary.md#nat): a loss of $L$ means that the model gives
 # what happened a probability of $e^{-L}$, on (geometric) average.
 
 # %% [markdown] exercise="losses.gaussian"
 # ### Exercise: what mean squared error assumes
 #
 # Suppose that the model predicts $\mu_i$ and that outcomes scatter around it like a Gaussian with
-# standard deviation $\sigma_i$:
+# [standard deviation](../glossary.md#standard-deviation) $\sigma_i$:
 #
 # $$p(y \mid \mu, \sigma) = \frac{1}{\sigma\sqrt{2\pi}} \exp\left(-\frac{(y-\mu)^2}{2\sigma^2}\right).$$
 #
 # Write the loss. Work on the formula first: the logarithm undoes the exponential, so nothing can
 # underflow. With $\sigma = 1$ everywhere, what remains apart from a constant is half the mean squared
-# error. Whoever minimises MSE assumes that every example is equally noisy. `sigma` may be one number
+# error ([MSE](../glossary.md#mean-squared-error)). Whoever minimises it assumes that every example is equally noisy. `sigma` may be one number
 # or one for each example.
 #
 # <details><summary>inf or nan when the prediction is far off</summary>
@@ -94,7 +94,7 @@ check("losses.gaussian", gaussian)
 #
 # A coin that shows 1 with probability $p$ gives the outcome $y \in \{0, 1\}$ the probability
 # $p^y (1-p)^{1-y}$. One of ten classes with probabilities $p_1 \dots p_{10}$ gives the outcome with
-# one-hot vector $y$ the probability $\prod_k p_k^{y_k}$. Minus the logarithms are the [**binary**](../glossary.md#binary-cross-entropy) and
+# [one-hot vector](../glossary.md#one-hot-vector) $y$ the probability $\prod_k p_k^{y_k}$. Minus the logarithms are the [**binary**](../glossary.md#binary-cross-entropy) and
 # the [**categorical**](../glossary.md#categorical-cross-entropy) cross-entropy:
 #
 # $$L_\text{binary} = -\big[\, y \log p + (1-y)\log(1-p) \,\big], \qquad
@@ -144,7 +144,7 @@ for formula in (printed, coins, categorical):
 # %% [markdown] exercise="losses.binary"
 # ### Exercise: the coin, from logits
 #
-# For tasks with separate yes-or-no answers the network gives a logit $x$ and
+# For tasks with separate yes-or-no answers the network gives a [logit](../glossary.md#logit) $x$ and
 # $p = \sigma(x) = 1/(1+e^{-x})$. In float32, $\sigma(20)$ is already exactly 1, so
 # $\log(1-p)$ is $-\infty$ and the first confident mistake ends the training.
 #
@@ -172,13 +172,13 @@ check("losses.binary", binary)
 # %% [markdown] name="softmax"
 # ## Softmax, and where floats end
 #
-# For ten classes the network gives ten logits $z_k$, and softmax turns them into probabilities,
+# For ten classes the network gives ten logits $z_k$, and [softmax](../glossary.md#softmax) turns them into probabilities,
 # $p_k = e^{z_k} / \sum_j e^{z_j}$. Put into the categorical loss, for the class $y$ that happened:
 #
 # $$L = -\log p_y = \log \sum_j e^{z_j} - z_y .$$
 #
 # The first term is called [**log-sum-exp**](../glossary.md#log-sum-exp). Written as it stands, it ends where the exponential
-# overflows. How far that is depends on the float format, and the format with the most digits is not
+# [overflows](../glossary.md#overflow). How far that is depends on the float format, and the format with the most digits is not
 # the one that you will train in.
 
 # %% name="formats" tags=["nbval-check-output"]
@@ -192,8 +192,8 @@ for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
     print(f"{str(dtype)[6:]:<10}{edge:18.1f}{naive[0]:14.4f}{naive[1]:14.4f}{step:16.1e}")
 
 # %% [markdown] name="formats-after"
-# float16 gives up at a logit of about 11, which a trained network passes easily. bfloat16 has
-# float32's range, so it overflows no earlier, but near 12 its neighbours are so far apart that a loss of
+# [float16](../glossary.md#float16) gives up first, at a logit that a trained network passes easily. [bfloat16](../glossary.md#bfloat16) has
+# [float32](../glossary.md#float32)'s range, so it overflows no earlier, but near 12 its neighbours are so far apart that a loss of
 # a few hundredths of a nat vanishes. Hence two rules: subtract the largest logit first, and compute
 # losses in float32 even where the network runs in 16 bits.
 
@@ -427,7 +427,7 @@ for name, weight in (("plain", None), ("weighted", balance)):
 #
 # ### Exercise: does 90 percent mean 90 percent?
 #
-# A model is calibrated if, among the pictures to which it gives a confidence of 0.9, nine in ten
+# A model is [calibrated](../glossary.md#calibration) if, among the pictures to which it gives a [confidence](../glossary.md#confidence) of 0.9, nine in ten
 # are right. To measure it, sort predictions by the probability of the chosen class into equal bins
 # of $(0, 1]$. In each bin compare the mean confidence with the share that is right. The [**expected
 # calibration error**](../glossary.md#expected-calibration-error) is the mean of the differences in size, weighted by how many predictions fell
@@ -502,7 +502,7 @@ for smoothing, mark in ((0.0, "o-"), (0.05, "s--"), (0.2, "^:")):
         f"smoothing {smoothing:.2f}: accuracy {accuracy(test_logits(model)):.3f}, "
         f"mean confidence {mean:.3f}, calibration error {error:.3f}"
     )
-axis.set(xlabel="confidence", ylabel="share that is right", xlim=(0.2, 1), ylim=(0.2, 1))
+axis.set(xlabel="confidence", ylabel="share that is right", xlim=(0.1, 1.02), ylim=(0, 1.02))
 axis.legend()
 plt.show()
 
@@ -513,7 +513,7 @@ plt.show()
 #
 # ## The largest tensor of a small language model
 #
-# A language model is a classifier whose classes are the entries of its vocabulary, tens of
+# A [language model](../glossary.md#language-model) is a classifier whose classes are the entries of its [vocabulary](../glossary.md#vocabulary), tens of
 # thousands. Every position of every sequence in the batch gets that many logits. GPT-2 small has
 # 124 million parameters, a vocabulary of 50,257 and sequences of 1,024. Take a batch of 8, in
 # float32. How many times the size of all its parameters are the logits?
@@ -548,7 +548,7 @@ for name, loss in (("composed", composed), ("fused", lambda z: losses.cross_entr
     )
 
 # %% [markdown] exercise="losses.chunked"
-# Both keep one tensor of that size, because softmax and logarithm share it. Fusing saves the others: the
+# Both keep one tensor of that size, because softmax and logarithm share it. [Fusing](../glossary.md#fused) saves the others: the
 # composed form writes and reads another copy at every step on the way.
 #
 # ### Exercise: never build the logits

@@ -13,10 +13,10 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 90 | chapters 2 and 3; eigenvalues help | under 1 GB | any CPU; a GPU is used if you have one |
+# | 90 | chapters 2 and 3; [eigenvalues](../glossary.md#eigenvalue) help | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A gradient says which way is down. It doesn't say how far to go, and it is only a sample: another
-# batch would have said something else. Optimizers answer both with a memory of past gradients. You
+# [batch](../glossary.md#batch) would have said something else. [Optimizers](../glossary.md#optimizer) answer both with a memory of past gradients. You
 # will build the ones in use, see why each was needed, and then weigh them. For a model with seven
 # billion parameters the memory of an optimizer decides how many cards you buy.
 #
@@ -55,14 +55,15 @@ progress("04_optimizers")
 #   \theta \leftarrow \theta - \eta\, \nabla f(\theta).$$
 #
 # The directions don't mix: each step multiplies $\theta_k$ by $1 - \eta\lambda_k$. So everything
-# about gradient descent here is in that factor. If it is larger than 1 in size, that coordinate
+# about [gradient descent](../glossary.md#gradient-descent) here is in that factor. If it is larger than 1 in size, that coordinate
 # grows without end. If it is close to 1, nothing happens. One rate $\eta$ has to serve both
 # directions.
 
 # %% [markdown] exercise="optimizers.rates"
 # ### Exercise: the best rate of a bowl
 #
-# `curvatures` are the $\lambda_k > 0$ of a bowl with any number of directions. Work out three numbers:
+# `curvatures` lists the $\lambda_k > 0$, the [curvature](../glossary.md#curvature) in each direction of a bowl, however many there are.
+# Work out three numbers:
 #
 # - `limit`: the rate above which some coordinate grows;
 # - `best`: the rate for which the slowest coordinate shrinks fastest;
@@ -116,15 +117,15 @@ paths = {
     "rate 0.077, the best": descend(lambda t, g: t - 0.077 * g, 40),
     "its best with momentum 0.45": descend(heavy_ball(0.11, 0.45), 40),
 }
-x, y = torch.meshgrid(torch.linspace(-11, 4, 120), torch.linspace(-2, 2, 60), indexing="xy")
+x, y = torch.meshgrid(torch.linspace(-11, 4, 120), torch.linspace(-3.2, 3.2, 60), indexing="xy")
 figure, axis = plt.subplots(figsize=(7, 3.2))
 axis.contour(
     x, y, 0.5 * (x**2 + 25 * y**2), levels=[1, 4, 10, 20, 40, 60], colors="#BBBBBB", linewidths=0.7
 )
-for (name, path), mark in zip(paths.items(), ("o-", "s-", "^-"), strict=True):
+for (name, path), mark in zip(paths.items(), ("o-", "s--", "^-"), strict=True):
     axis.plot(path[:, 0], path[:, 1], mark, markersize=3, linewidth=0.9, label=name)
-axis.set(xlabel="flat direction θ₁", ylabel="steep direction θ₂")
-axis.legend(loc="upper right")
+axis.set(xlabel="flat direction θ₁", ylabel="steep direction θ₂", ylim=(-3.2, 4.4))
+axis.legend(loc="upper right", ncols=3, fontsize=8)
 plt.show()
 for name, path in paths.items():
     print(f"{name}: distance to the minimum after 40 steps {path[-1].norm():.3f}")
@@ -133,7 +134,7 @@ for name, path in paths.items():
 # ### Exercise: momentum
 #
 # At the best rate the steep coordinate changes sign from step to step while the flat one always points
-# the same way. A running sum of gradients cancels the first and adds up the second:
+# the same way. A running sum of gradients, [**momentum**](../glossary.md#momentum), cancels the first and adds up the second:
 #
 # $$v \leftarrow \beta v + g, \qquad \theta \leftarrow \theta - \eta v .$$
 #
@@ -165,7 +166,7 @@ check("optimizers.momentum", momentum)
 # ### Exercise: clipping
 #
 # One odd batch can send a gradient a thousand times longer than usual, and one such step undoes an
-# hour of training. Clipping limits the length. Scale **all** gradients by one factor so that their
+# hour of training. [**Clipping**](../glossary.md#clipping) limits the length. Scale **all** gradients by one factor so that their
 # norm together, over all parameters, is at most `largest`; leave shorter ones as they are. Return the
 # new gradients and the norm that was found. A direction is what you want to keep, so don't clip
 # tensor by tensor.
@@ -249,8 +250,10 @@ slope = math.log(errors[-1] / errors[0]) / math.log(sizes[-1] / sizes[0])
 figure, axis = plt.subplots(figsize=(7, 3.2))
 axis.loglog(sizes, errors, "o-", label="measured error")
 axis.loglog(sizes, [errors[0] / math.sqrt(s) for s in sizes], ":", label="1/√batch")
-axis.axhline(1, color=style.GREY, linewidth=0.8)
-axis.set(xlabel="batch", ylabel="error / length of the gradient")
+axis.axhline(1, color=style.GREY, linewidth=0.8, label="as long as the gradient")
+axis.set(xlabel="pictures in the batch", ylabel="error / length of the gradient", xticks=sizes)
+style.plain_ticks(axis.yaxis)
+axis.xaxis.set_major_formatter("{x:g}")
 axis.legend()
 plt.show()
 print(
@@ -258,6 +261,7 @@ print(
 )
 
 # %% [markdown] name="noise-after"
+# Descent along such samples is called [**stochastic gradient descent**](../glossary.md#stochastic-gradient-descent), SGD.
 # Above the grey line there is more noise than gradient in every step, and training works all the
 # same, because noise averages out over many steps and the gradient doesn't. This is why a batch is
 # chosen by what the hardware does well, up to the size at which noise stops being the limit
@@ -332,7 +336,7 @@ for size in (256, 64, 16):
 # %% [markdown] exercise="optimizers.adamw"
 # ### Exercise: AdamW
 #
-# Write one step, number `t` counted from 1. `decay` pulls weights towards zero by
+# Write one step, number `t` counted from 1. `decay` ([**weight decay**](../glossary.md#weight-decay)) pulls weights towards zero by
 # $\theta \leftarrow (1 - \eta\lambda)\,\theta$ before the step, beside the gradient and not through it
 # ([Loshchilov and Hutter 2017](https://arxiv.org/abs/1711.05101)). Return new tensors for $\theta$, $m$ and
 # $v$, and leave the arguments as they are.
@@ -375,8 +379,8 @@ for name, rate in tqdm(list(itertools.product(candidates, grid)), desc="runs", l
 figure, axis = plt.subplots(figsize=(7, 3.4))
 for (name, values), mark in zip(found.items(), ("o-", "s--", "^:"), strict=True):
     axis.semilogx(grid, values, mark, label=name)
-axis.set(xlabel="learning rate", ylabel="loss after one epoch (nats)", ylim=(0.4, 2.6))
-axis.legend()
+axis.set(xlabel="learning rate", ylabel="loss after one epoch (nats)", ylim=(0.4, 3.6))
+axis.legend(loc="upper center", ncols=3)
 plt.show()
 for name, values in found.items():
     best = min(values)
@@ -387,14 +391,14 @@ for name, values in found.items():
     )
 
 # %% [markdown] name="compare-after"
-# Three valleys of rates, in three different places. Momentum's lies about ten times lower than plain
+# Three valleys of rates, in three different places (a loss above 3 is drawn at 3). Momentum's lies about ten times lower than plain
 # descent's, as $1/(1-\beta)$ says. At their own best rates the three differ less on this easy task than
 # most of them differ from themselves at a rate ten times off. The reason to use Adam is large models, in
 # which the gradients of an embedding and of a normalisation layer differ by orders of magnitude.
 #
 # ## Schedules
 #
-# Large steps travel, small steps settle. A schedule does both: it warms up while Adam's means are still
+# Large steps travel, small steps settle. A [**schedule**](../glossary.md#schedule) does both: it [warms up](../glossary.md#warm-up) while Adam's means are still
 # poor, holds or falls slowly, and ends near zero, where noise is averaged away.
 
 # %% name="schedules"
@@ -410,12 +414,13 @@ for (name, plan), line in zip(plans.items(), ("-", "--", ":"), strict=True):
     model = network()
     optimizer = optim.AdamW(model.parameters(), lr=5e-3)
     record = torch.tensor(fit(model, optimizer, epochs=6, schedule=optim.Schedule(optimizer, plan)))
-    left.plot([5e-3 * plan(s) for s in range(steps)], line, label=name)
-    right.plot(record.unfold(0, 60, 10).mean(1), line)
+    left.plot([5e-3 * plan(s) for s in range(steps)], line)
+    means = record.unfold(0, 60, 10).mean(1)
+    right.plot([60 + 10 * k for k in range(len(means))], means, line, label=name)
     results[name] = record[-100:].mean().item(), accuracy(model)
-left.set(xlabel="step", ylabel="rate")
-left.legend(fontsize=8)
-right.set(xlabel="tens of steps", ylabel="training loss, mean of 60", ylim=(0.1, 0.9))
+left.set(xlabel="step", ylabel="learning rate")
+right.set(xlabel="step", ylabel="training loss (nats), mean of 60", xlim=(0, None), ylim=(0.1, 0.9))
+right.legend(fontsize=8)
 plt.tight_layout()
 plt.show()
 for name, (loss, score) in results.items():
@@ -428,15 +433,15 @@ for name, (loss, score) in results.items():
 # ## What the memory of past steps weighs
 #
 # Momentum keeps one number for each parameter, Adam two, and they are kept from step to step: no
-# recomputation saves them. In mixed precision, where the network runs on 16-bit weights, the optimizer
+# recomputation saves them. In [**mixed precision**](../glossary.md#mixed-precision), where the network runs on 16-bit weights, the optimizer
 # also keeps a 32-bit copy of the weights, because small steps vanish when they are added to a 16-bit
 # number.
 
 # %% [markdown] exercise="optimizers.state_bytes"
 # ### Exercise: bytes for each parameter
 #
-# Add up what a training keeps for each parameter from step to step: weights, gradients, optimizer
-# state. `optimizer` is `"sgd"`, `"momentum"` or `"adam"`. With `precision="fp32"` everything has 4 bytes.
+# Add up what a training keeps for each parameter from step to step: weights, gradients, [optimizer
+# state](../glossary.md#optimizer-state). `optimizer` is `"sgd"`, `"momentum"` or `"adam"`. With `precision="fp32"` everything has 4 bytes.
 # With `"mixed"`, weights and gradients have 2, and the optimizer works on a 4-byte copy of the weights with
 # 4-byte state. Return bytes as an `int` for `parameters` parameters. Activations aren't part of it.
 #
@@ -563,7 +568,7 @@ print(
     f"by the clock the first takes {ratio:.1f} times as long ({clock['optimizers.in_place'].label})"
 )
 print(
-    "modelled: at least 28 bytes for each parameter must move: 4 tensors read, 3 written, once each"
+    f"modelled: at least {4 * (4 + 3)} bytes for each parameter must move: 4 tensors read, 3 written, once each"
 )
 
 # %% [markdown] name="pytorch"
@@ -600,7 +605,7 @@ for name, ours, theirs in (
 #
 # > "Weight decay is the same as an L2 penalty."
 #
-# The penalty $\tfrac{\lambda}{2}\lVert\theta\rVert^2$ adds $\lambda\theta$ to the gradient. Under plain gradient
+# The [penalty](../glossary.md#l2-penalty) $\tfrac{\lambda}{2}\lVert\theta\rVert^2$ adds $\lambda\theta$ to the gradient. Under plain gradient
 # descent that is exactly a decay by $1 - \eta\lambda$. Adam divides the gradient by its usual size,
 # penalty included. So how strongly a weight is pulled to zero depends on how large its gradients are.
 # Two weights of size 1 without any other pull, one with gradients a hundred times noisier:

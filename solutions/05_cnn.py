@@ -15,10 +15,10 @@
 # |---|---|---|---|
 # | 120 | chapters 2 to 4 | under 1 GB | any CPU; a GPU is used if you have one |
 #
-# A picture is a grid. What lies beside what matters, and a cat is a cat wherever it sits. A dense layer
-# knows neither: it has a weight of its own for every pixel. A convolution has a few weights and uses
+# A picture is a grid. What lies beside what matters, and a cat is a cat wherever it sits. A [**dense layer**](../glossary.md#dense-layer),
+# the [linear layer](../glossary.md#linear-layer) of chapter 2, knows neither: it has a weight of its own for every pixel. A convolution has a few weights and uses
 # them everywhere. In this chapter you build one, find out what it costs and where, repair a network that
-# is often copied, and train on clothes, on photographs of surfaces and on cats and dogs.
+# is often copied, and train on clothes, surfaces, cats and dogs.
 #
 # In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
 # PyTorch's or the library's own function for it earns nothing. Exceptions are named.
@@ -60,7 +60,7 @@ progress("05_cnn")
 # Photographs come in all sizes. A batch has one. So each picture is resized and then either cropped,
 # which
 # loses its edges, or squeezed, which bends what it shows. It becomes a tensor of shape
-# (channels, height, width) with numbers from 0 to 1. Grey replaces the three channels by one, a
+# ([channels](../glossary.md#channel), height, width) with numbers from 0 to 1. Grey replaces the three channels by one, a
 # weighted mean, where colour tells nothing.
 #
 # Set the environment variable `ROOFLINE_PHOTOS` to a folder with one sub-folder for each of two or more
@@ -103,14 +103,14 @@ print(
 )
 
 # %% [markdown] exercise="cnn.standardise"
-# Augmenting means to change a training picture in ways that keep what it shows: mirrored, moved, a little
+# [Augmenting](../glossary.md#augmentation) means to change a training picture in ways that keep what it shows: mirrored, moved, a little
 # darker. The network never sees quite the same picture twice. Test pictures stay as they are.
 #
 # ### Exercise: one scale, from the training set
 #
 # Networks train best on numbers around 0 with a spread around 1. Subtract from each channel its mean and
-# divide by its standard deviation, both over all pictures and all places of the **training** set. The
-# test set gets the same two numbers for each channel. Its own would let the test leak into the
+# divide by its [standard deviation](../glossary.md#standard-deviation), both over all pictures and all places of the [**training set**](../glossary.md#training-set). The
+# [test set](../glossary.md#test-set) gets the same two numbers for each channel. Its own would let the test leak into the
 # preparation, and a single picture in the field has no set to take a mean of.
 #
 # A channel that never changes in training has a deviation of 0, up to rounding: a mean of many 0.1 may be
@@ -144,12 +144,12 @@ check("cnn.standardise", standardise)
 #
 # Take a small grid of weights, a [**kernel**](../glossary.md#kernel) of $k \times k$. Lay it on the picture, multiply what lies on
 # each other, add up, and write the sum down. Move one place and repeat. (The kernels
-# that a device launches are programs, another thing.) All sums together are a **map**:
+# that a device launches are programs, another thing.) All sums together are a [**map**](../glossary.md#feature-map):
 #
 # $$y_{ij} = b + \sum_{u=0}^{k-1} \sum_{v=0}^{k-1} w_{uv}\, x_{i+u,\,j+v} .$$
 #
-# Mathematicians call this a cross-correlation; their convolution flips the kernel first. A network learns
-# its kernels, so it makes no difference, and everybody says convolution. Here are two kernels
+# Mathematicians call this a [cross-correlation](../glossary.md#cross-correlation); their [convolution](../glossary.md#convolution)
+# flips the kernel first. A network learns its kernels, so it makes no difference, and everybody says convolution. Here are two kernels
 # that nobody had to learn.
 
 
@@ -216,7 +216,7 @@ def stack(layers, side):
 check("cnn.stack", stack)
 
 # %% [markdown] exercise="cnn.convolve"
-# A picture has several channels, and a layer has several kernels, called filters. Each filter has weights
+# A picture has several channels, and a layer has several kernels, called [filters](../glossary.md#filter). Each filter has weights
 # for every channel and sums over all of them: $W$ is $(o, c, k, k)$, the picture $(n, c, h, w)$, the
 # result
 # $(n, o, h', w')$.
@@ -229,7 +229,7 @@ check("cnn.stack", stack)
 #
 # `torch.nn.functional.unfold` makes such columns, `x.unfold` a view of the windows along one dimension,
 # and `torch.nn.functional.pad` the border. Kernels need not be square. Your answer is counted: all FLOPs in
-# torch's matrix products, at most 8 launches for a whole batch, the arithmetic of indices included, and
+# torch's matrix products, at most 8 [launches](../glossary.md#launch) for a whole batch, the arithmetic of indices included, and
 # no tensor larger than the columns.
 #
 # <details><summary>The shape is right and the values look shuffled</summary>
@@ -326,7 +326,7 @@ check("cnn.weight_gradient", weight_gradient)
 # %% [markdown] exercise="cnn.max_pool"
 # ## Pooling
 #
-# A max pooling layer keeps the largest number of each window of $s \times s$ and moves by $s$: *somewhere
+# A [max pooling](../glossary.md#max-pooling) layer keeps the largest number of each window of $s \times s$ and moves by $s$: *somewhere
 # here was an edge*. The map gets $s^2$ times smaller, and with it all later work. There is nothing to
 # learn in it.
 #
@@ -702,7 +702,7 @@ print(
 # The filters of the first layer can be shown as tiny pictures, since they work on colours. Deeper ones
 # work on maps, and looking at their weights says little. What you can ask for any network is:
 # which pixels would change the answer most? That is one backward walk, with the picture as the
-# parameter. It is called a saliency map ([Simonyan et al. 2013](https://arxiv.org/abs/1312.6034)).
+# parameter. It is called a [saliency map](../glossary.md#saliency-map) ([Simonyan et al. 2013](https://arxiv.org/abs/1312.6034)).
 
 # %% name="saliency" tolerance=0.2
 filters = animals[0].weight.data.cpu()
@@ -710,8 +710,9 @@ filters = (filters - filters.amin((1, 2, 3), True)) / (
     filters.amax((1, 2, 3), True) - filters.amin((1, 2, 3), True)
 )
 figure, axes = plt.subplots(2, 8, figsize=(9.5, 2.8))
-for axis, picture in zip(axes[0], filters, strict=True):
+for number, (axis, picture) in enumerate(zip(axes[0], filters, strict=True), 1):
     axis.imshow(picture.permute(1, 2, 0))
+    axis.set_title(f"filter {number}", fontsize=8)
 focus = []
 animals.eval()  # running means, not those of a batch of one
 for column, row in zip(range(0, 8, 2), chosen.tolist(), strict=False):
@@ -721,14 +722,17 @@ for column, row in zip(range(0, 8, 2), chosen.tolist(), strict=False):
     strongest = strength.flatten().sort(descending=True).values
     focus.append((strongest[: len(strongest) // 10].sum() / strongest.sum()).item())
     axes[1, column].imshow(shown[row].permute(1, 2, 0).clamp(0, 1))
+    axes[1, column].set_title(unseen.classes[int(unseen.labels[row])], fontsize=8)
     axes[1, column + 1].imshow(strength, cmap="cividis")
+    axes[1, column + 1].set_title("its saliency", fontsize=8)
 for axis in axes.flat:
     axis.axis("off")
 plt.show()
 for parameter in animals.parameters():
     parameter.grad = None
 print(
-    f"above the {len(filters)} filters of layer 1; below pictures, and how much each pixel matters"
+    f"above the {len(filters)} filters of layer 1; below pictures, and how much each pixel matters: "
+    "yellow most, dark blue not at all"
 )
 print("a filter light on one side and dark on the other looks for an edge; one tint, for a colour")
 print(

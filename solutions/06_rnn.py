@@ -13,9 +13,9 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 90 | chapters 2 and 4; eigenvalues help | under 1 GB | any CPU; a GPU is used if you have one |
+# | 120 | chapters 1, 2 and 4; [eigenvalues](../glossary.md#eigenvalue) help | under 1 GB | any CPU; a GPU is used if you have one |
 #
-# A name has five letters or fifteen, a play a hundred thousand. A recurrent network reads a sequence
+# A name has five letters or fifteen, a play a hundred thousand. A [recurrent network](../glossary.md#recurrent-network) reads a sequence
 # of any length with a fixed number of weights, because it uses them again at every step and carries a
 # state along. That one idea has two prices. The gradient has to come back through every step, and no step
 # can begin before the one before it has ended. You will measure both.
@@ -49,7 +49,7 @@ progress("06_rnn")
 # %% [markdown] name="recurrence"
 # ## One step, many times
 #
-# At step $t$ the network sees an input $x_t$ and the state $h_{t-1}$ that the step before left behind:
+# At step $t$ the network sees an input $x_t$ and the [state](../glossary.md#state) $h_{t-1}$ that the step before left behind:
 #
 # $$h_t = f(W x_t + R\, h_{t-1} + b), \qquad f = \tanh .$$
 #
@@ -85,7 +85,7 @@ for steps in (5, 50):
 # ## Sequences of different lengths
 #
 # Hardware wants rectangles, and names don't come in rectangles. So a batch is cut to a limit and filled up:
-# [**truncation**](../glossary.md#truncation) loses what is cut off, [**padding**](../glossary.md#padding) adds tokens that mean nothing. Padding costs time, and
+# [**truncation**](../glossary.md#truncation) loses what is cut off, [**padding**](../glossary.md#padding) adds [tokens](../glossary.md#token) that mean nothing. Padding costs time, and
 # worse, it is read like anything else unless you prevent it.
 
 # %% [markdown] exercise="rnn.pad"
@@ -147,11 +147,11 @@ def step(x, h, alive, w, r, b):
 check("rnn.step", step)
 
 # %% [markdown] name="names"
-# ## Many to one: where is a name from?
+# ## [Many to one](../glossary.md#many-to-one): where is a name from?
 #
 # Surnames from several locales (a language and a country, as in sv_SE), letter by letter. Some occur in more than one, so nobody can get all of them
-# right. Three models: a mean over the letters, which can't know their order; a recurrent network;
-# and a GRU, which you will meet below. All three get the lengths.
+# right. Three models: a mean over the letters' [embeddings](../glossary.md#embedding), which can't know their order; a recurrent network;
+# and a [GRU](../glossary.md#gru), which you will meet below. All three get the lengths.
 
 # %% name="read-names" tags=["nbval-check-output"]
 texts = names()
@@ -292,7 +292,7 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
 
 # %% [markdown] name="truncated"
 # The walk back needs every state, so the bytes kept grow with $T$. (LSTM and GRU come below; they keep
-# their gates too.) A play of a million letters can't be
+# their gates too.) A text of a million letters can't be
 # trained on in one piece. [**Truncated**](../glossary.md#truncated-backpropagation) backpropagation cuts it into windows: the state may go on from one
 # window to the next, the gradient stops at the border. What lies further back than the window then never
 # teaches the weights anything.
@@ -306,7 +306,7 @@ for kind in (nn.RNN, nn.LSTM, nn.GRU):
 #   J_s = \mathrm{diag}(1 - h_s^2)\, R .$$
 #
 # $T - t$ factors. If each shrinks a vector by a tenth, 0.7% is left after 47 of them and a rounding error
-# after 200. If each stretches it by a tenth, it explodes as quickly.
+# after 200. If each stretches it by a tenth, it [explodes](../glossary.md#exploding-gradient) as quickly.
 
 # %% [markdown] exercise="rnn.influence"
 # ### Exercise: how far back the gradient gets
@@ -365,7 +365,7 @@ for rho, line in ((0.5, "-"), (1.0, "--"), (2.0, ":")):
     radius = torch.linalg.eigvals(random_matrix).abs().max()
     layer.weight_hh_l0.data = random_matrix * (rho / radius)
     curve = arriving(layer)
-    axis.semilogy(curve.clamp(min=1e-20), line, label=f"spectral radius {rho}")
+    axis.semilogy(curve.clamp(min=1e-30), line, label=f"spectral radius {rho}")
     power, alone = round(math.log10(curve[50])), round(50 * math.log10(rho))
     print(f"spectral radius {rho}: 50 steps back about 10^{power}; the power of rho is 10^{alone}")
 axis.set(xlabel="steps back", ylabel="gradient, relative", ylim=(1e-15, 1e9))
@@ -376,21 +376,21 @@ plt.show()
 # Where $R$ stretches, the states grow until tanh is flat, and its slopes take back most of the growth; it
 # explodes all the same.
 #
-# An exploding gradient is loud: the loss jumps, or is NaN. Clipping (chapter 4) makes the step short and
-# keeps its direction, which is why every training in this chapter clips. A vanishing one is silent. The
+# An exploding gradient is loud: the loss jumps, or is NaN. [Clipping](../glossary.md#clipping) (chapter 4) makes the step short and
+# keeps its direction, which is why every training in this chapter clips. A [vanishing](../glossary.md#vanishing-gradient) one is silent. The
 # loss goes down, because the last few steps still teach, and nothing says that the rest is lost. No clip
 # can bring back a direction that was rounded away.
 #
 # ## Gates
 #
-# The product shrinks because every step multiplies by $R$ and bends through tanh. The long short-term memory
-# ([Hochreiter and Schmidhuber 1997](https://doi.org/10.1162/neco.1997.9.8.1735)) adds a second
+# The product shrinks because every step multiplies by $R$ and bends through tanh. The [long short-term
+# memory](../glossary.md#lstm) ([Hochreiter and Schmidhuber 1997](https://doi.org/10.1162/neco.1997.9.8.1735)) adds a second
 # state, the [**cell**](../glossary.md#cell) $c$, with a road past both:
 #
 # $$c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh(c_t).$$
 #
 # Four blocks of rows of $W x_t + R h_{t-1} + b$ make the four quantities, in torch's order $i, f, g, o$.
-# The gates $i$ (write), $f$ (keep) and $o$ (read) go through the sigmoid $\sigma$, so they lie between 0 and 1.
+# The [gates](../glossary.md#gate) $i$ (write), $f$ (keep) and $o$ (read) go through the sigmoid $\sigma$, so they lie between 0 and 1.
 # What may be written, $g$, goes through tanh. Along the cell, one step's derivative is $f_t$: a
 # number that the network sets itself.
 
@@ -431,10 +431,10 @@ check("rnn.lstm_step", lstm_step)
 # Keeping and writing share one gate here: what is kept isn't overwritten. Three blocks of weights instead
 # of four.
 #
-# ## Many to many: the next letter
+# ## [Many to many](../glossary.md#many-to-many): the next letter
 #
 # A prediction after every step costs nothing more: the states are there. So $T$ letters give $T$
-# lessons. Train an LSTM on windows of 64 letters of Shakespeare, to predict the one that follows. Two baselines
+# lessons. Train an LSTM on windows of 64 letters of Shakespeare, to predict the one that follows. Two [baselines](../glossary.md#baseline)
 # say what the numbers mean: the frequency of letters, and of pairs of letters.
 
 # %% name="train-letters" tolerance=0.05
@@ -656,12 +656,15 @@ share = times["waiting"] / times["recurrence"]
 print(f"as many empty launches in a chain take {share:.0%} of the recurrence's time")
 
 # %% [markdown] name="serial-why"
-# The counts name the causes, on any machine. First, launches: two for each step, and each costs its few
+# The counts name the causes, on any machine. First, [launches](../glossary.md#launch): two for each step, and each costs its few
 # microseconds before it computes anything; the share above is theirs. Second, bytes: every step reads all of $R$ again to
 # use it for four rows, where the single product reads it once for a thousand. Third, four rows are too few
 # to keep the arithmetic units busy. Chapter 1's roofline, with
-# an arithmetic intensity that the batch sets. All three fade if the batch grows, because then a step has
+# an [arithmetic intensity](../glossary.md#arithmetic-intensity) that the batch sets. All three fade if the batch grows, because then a step has
 # more to do for the same launch and the same $R$. What never fades is the chain.
+#
+# Where the convolution takes longer than the product, its kernel copies the numbers into an order of its own and
+# back, inside a single launch, where no count sees it.
 
 # %% name="measure-batch"
 batches = [1, 4, 16, 64]
@@ -680,7 +683,9 @@ per_step = [1e6 * clock[f"rnn.batch={size}"].median / steps for size in batches]
 figure, axis = plt.subplots(figsize=(7, 3))
 axis.loglog(batches, per_step, **style.MEASURED, label="measured")
 axis.loglog(batches, [per_step[0] * s for s in batches], ":", label="if time followed FLOPs")
-axis.set(xlabel="batch", ylabel="microseconds a step", xticks=batches, xticklabels=batches)
+axis.set(xlabel="sequences in the batch", ylabel="microseconds a step")
+axis.set_xticks(batches, batches, minor=False)
+style.plain_ticks(axis.yaxis)
 axis.legend()
 plt.show()
 print(clock["rnn.batch=1"].label)
@@ -758,11 +763,11 @@ for kind in ("RNN", "LSTM", "GRU"):
 #
 # > "LSTMs solve vanishing gradients."
 #
-# The road along the cell is as good as its forget gate. A fresh LSTM has biases near zero, so
+# The road along the cell is as good as its [forget gate](../glossary.md#forget-gate). A fresh LSTM has biases near zero, so
 # $f \approx \sigma(0) = \tfrac{1}{2}$, and a half fifty times over is $10^{-15}$. It vanishes like any other.
 # The same layer with another start doesn't: give the forget gates biases $\log u$ with $u$ drawn between
 # 1 and $T - 1$, and the input gates the opposite, as Tallec and Ollivier propose
-# ([2018](https://arxiv.org/abs/1804.11188)). And a plain recurrent network whose $R$ is orthogonal keeps a
+# ([2018](https://arxiv.org/abs/1804.11188)). And a plain recurrent network whose $R$ is [orthogonal](../glossary.md#orthogonal-matrix) keeps a
 # gradient as well ([Saxe et al. 2013](https://arxiv.org/abs/1312.6120)). First the gradients, before any
 # training.
 
@@ -784,7 +789,7 @@ kinds = ("RNN, as it comes", "RNN, orthogonal", "LSTM, as it comes", "LSTM, long
 figure, axis = plt.subplots(figsize=(7, 3.2))
 for kind, line in zip(kinds, ("-", "--", ":", "-."), strict=True):
     curve = arriving(started(kind, 64, 64, 100))
-    axis.semilogy(curve.clamp(min=1e-20), line, label=kind)
+    axis.semilogy(curve.clamp(min=1e-30), line, label=kind)
     print(f"{kind:<18} 20 steps back {curve[20]:.0e}, 60 steps back {curve[60]:.0e}")
 axis.set(xlabel="steps back", ylabel="gradient, relative", ylim=(1e-20, 10))
 axis.legend(ncols=2)

@@ -13,12 +13,12 @@
 #
 # | minutes | know first | peak memory | device |
 # |---|---|---|---|
-# | 110 | chapters 1 to 3 | under 1 GB | any CPU; a GPU is used if you have one |
+# | 120 | chapters 1 to 4 | under 1 GB | any CPU; a GPU is used if you have one |
 #
 # A recurrent network reads a text like a queue: what was said a hundred words ago must survive a hundred
-# steps. Attention looks it up instead. Every position may look at every other, in one step, and all
-# positions at once. That fits the hardware like nothing before it. The price is a table with one entry for
-# every pair of positions, and half of what is clever about today's language models is about not paying it.
+# steps. [**Attention**](../glossary.md#attention) looks it up instead. Every position may look at every other, in one step, and all
+# positions at once. That suits the hardware. The price is a table with one entry for
+# every pair of positions, and much that is clever in today's [language models](../glossary.md#language-model) avoids paying it.
 #
 # In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
 # PyTorch's or the library's own function for it earns nothing. Exceptions are named.
@@ -47,12 +47,12 @@ progress("07_transformer")
 # %% [markdown] name="lookup"
 # ## A lookup with a gradient
 #
-# A dictionary compares a query with its keys and returns the value of the one that fits. To train through
+# A dictionary compares a [query](../glossary.md#query) with its [keys](../glossary.md#key) and returns the [value](../glossary.md#value) of the one that fits. To train through
 # it, let every key fit a little. Queries $Q$ of shape $(t, d)$, keys $K$ $(s, d)$ and values $V$ $(s, d)$:
 #
 # $$\mathrm{attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V .$$
 #
-# Row $i$ of the softmax says how much of each value goes into result $i$. Why the root? Components of random
+# Row $i$ of the [softmax](../glossary.md#softmax) says how much of each value goes into result $i$. Why the root? Components of random
 # queries and keys have size 1, so their product is a sum of $d$ terms of random sign and has size $\sqrt d$. Without
 # the division, softmax gets larger numbers the wider the head is. What that does to it:
 
@@ -81,7 +81,7 @@ for d in (4, 16, 64, 256, 1024):
 # Write it for tensors of any leading dimensions: `q` $(\dots, t, d)$, `k` and `v` $(\dots, s, d)$. `allowed`,
 # if given, is a $(t, s)$ tensor of booleans: where it is false, the query must not see the key at all, so its
 # weight is exactly 0 and the others add up to 1. Every query sees at least one key. Scores may be ±1,000,000,
-# hidden ones too. A causal mask, with which position $i$ sees positions up to $i$, is the case that language
+# hidden ones too. A [**causal mask**](../glossary.md#causal-mask), with which position $i$ sees positions up to $i$, is the case that language
 # models need.
 #
 # <details><summary>The rows don't add up to 1 under a mask</summary>
@@ -111,7 +111,7 @@ check("transformer.attention", attention)
 #
 # One softmax gives one mixture. A verb may need its subject and its object at the same time, so the width is
 # cut into `heads` parts that look independently. From $x$ of shape $(n, t, w)$: one product with `w_in`
-# $(3w, w)$ gives queries, keys and values side by side, in this order. Each is cut into heads of width
+# $(3w, w)$ gives queries, keys and values side by side, in this order. Each is cut into [heads](../glossary.md#head) of width
 # $w/\text{heads}$, attention runs in every head, the heads are put side by side again, and `w_out` $(w, w)$
 # mixes them. Weights are used as in a linear layer, $x W^\top$. For the
 # middle part you may use `torch.nn.functional.scaled_dot_product_attention`, not `MultiheadAttention`, which
@@ -199,8 +199,8 @@ def sinusoids(length, width):
 check("transformer.sinusoids", sinusoids)
 
 # %% [markdown] name="positions-after"
-# There are other ways. GPT-2 learns one vector for each position, like an embedding: no formula, and nothing to
-# say beyond the longest training text. Rotary positions turn queries and keys themselves, each pair of numbers
+# There are other ways. GPT-2 [learns](../glossary.md#learned-positions) one vector for each position, like an [embedding](../glossary.md#embedding): no formula, and nothing to
+# say beyond the longest training text. [Rotary positions](../glossary.md#rotary-positions) turn queries and keys themselves, each pair of numbers
 # by an angle that grows with the position ([Su et al. 2021](https://arxiv.org/abs/2104.09864)). Two questions
 # to all of them: do the products of queries and keys depend on the order? Do they change when the same sentence
 # begins 20 positions later?
@@ -237,12 +237,12 @@ for name, put in ways.items():
 #
 # ## The block
 #
-# A Transformer is one block, repeated: attention mixes positions, then a small perceptron works on each
+# A Transformer is one block, repeated: attention mixes positions, then a small [perceptron](../glossary.md#perceptron) works on each
 # position alone. Around both goes a [**residual**](../glossary.md#residual-connection) connection, $x + f(\mathrm{norm}(x))$.
 #
 # You may have read that it is there to carry the gradient. Attention has another need of it. Each result is a
 # mean of values, and means of means grow alike. Start from random positions, send them through twelve
-# untrained blocks, and measure how much they still differ: the cosine between two positions, averaged over all
+# untrained blocks, and measure how much they still differ: the [cosine](../glossary.md#cosine-similarity) between two positions, averaged over all
 # pairs. 0 is unrelated, 1 is the same direction.
 
 
@@ -273,7 +273,7 @@ for name, curve in curves.items():
 
 # %% [markdown] name="measure-residual-after"
 # Without residuals all positions soon point the same way: whatever the text was, the block hands on one vector,
-# t times. It is called rank collapse, and for attention alone it is doubly exponential in depth
+# t times. It is called [rank collapse](../glossary.md#rank-collapse), and for attention alone it is doubly exponential in depth
 # ([Dong, Cordonnier and Loukas 2021](https://arxiv.org/abs/2103.03404)). A residual keeps each position's own
 # vector in the sum. The row of these sums, which every block reads and adds to, is the [**residual stream**](../glossary.md#residual-stream).
 #
@@ -309,14 +309,14 @@ for depth in (6, 24):
         )
 
 # %% [markdown] name="measure-norms-after"
-# A norm on the sum shrinks what came before, block after block, on the way there and on the way back. It is one
-# reason why deep post-norm stacks need a careful warm-up.
+# A norm on the sum shrinks what came before, block after block, on the way there and, with many blocks, on the way
+# back. It is one reason why deep post-norm stacks need a careful [warm-up](../glossary.md#warm-up).
 #
 # ## The same task as a recurrent network
 #
-# The task: guess the locale from a surname, letter by letter. A [**GRU**](../glossary.md#gru) reads the
-# letters in order and keeps what it read in a state of fixed size. Here are an encoder and a GRU with about
-# the same number of parameters, the same data, the same number of epochs.
+# Guess the locale from a surname, letter by letter. A [**GRU**](../glossary.md#gru) reads the
+# letters in order and keeps what it read in a state of fixed size. Here are an [encoder](../glossary.md#encoder) and a GRU with about
+# as many parameters, on the same data, for as many epochs.
 
 # %% name="train-names" tolerance=0.1
 everything = data.names()
@@ -359,15 +359,15 @@ print(f"always the commonest locale: {majority:.3f}")
 # elsewhere: no position waits for the one before it, and the way from the first letter to the last is one step.
 
 # %% [markdown] name="gpt"
-# ## A small GPT
+# ## A small [GPT](../glossary.md#gpt)
 #
-# A language model is the same stack with a causal mask, trained to name the next token at every position at
+# A language model is the same stack with a causal mask, trained to name the next [token](../glossary.md#token) at every position at
 # once: one pass over $t$ tokens gives $t$ lessons. First, what is a token?
 
 # %% [markdown] exercise="transformer.pairs"
 # ### Exercise: a tokenizer that learns
 #
-# Characters make long sequences, and words can't be listed. Byte-pair encoding starts from characters and
+# Characters make long sequences, and words can't be listed. [Byte-pair encoding](../glossary.md#byte-pair-encoding) starts from characters and
 # joins what stands together most often ([Sennrich et al. 2015](https://arxiv.org/abs/1508.07909)). Write one
 # round, without `data.train_pairs`: in a list of tokens (whole numbers), find the pair of neighbours that
 # occurs most often. Every two neighbours count, overlapping ones too. If several pairs occur equally often,
@@ -411,7 +411,7 @@ print(
 )
 
 # %% [markdown] name="tokenize-after"
-# A tokenizer knows the text that it learned from. It starts from bytes, so it
+# A [tokenizer](../glossary.md#tokenizer) knows the text that it learned from. It starts from bytes, so it
 # can write anything, but a Chinese character is three bytes of UTF-8, and here nobody joined them: a character costs
 # more tokens, and with them time and context. Now train. The model: an embedding, positions, two blocks with a causal mask,
 # and an output layer with one logit for each token.
@@ -437,7 +437,7 @@ for _ in tqdm(range(steps), desc="steps"):
 figure, axis = plt.subplots(figsize=(7, 3))
 axis.plot(record, label="training loss")
 axis.axhline(math.log(pairs.size), color=style.ORANGE, linestyle=":", label="knows nothing")
-axis.set(xlabel="step", ylabel="nats for each token")
+axis.set(xlabel="step", ylabel="loss (nats for each token)")
 axis.legend()
 plt.show()
 with no_grad():
@@ -446,6 +446,10 @@ with no_grad():
     test_loss = losses.cross_entropy(logits, block[1:]).item()
 characters = len(pairs.decode(block[1:].tolist())) / len(block[1:])
 print(
+    f"training loss: {record[0]:.2f} nats for each token in step 1, {sum(record[-20:]) / 20:.2f} over the "
+    f"last 20 of {steps}; who knows nothing pays ln {pairs.size} = {math.log(pairs.size):.2f}"
+)
+print(
     f"on text that it never saw: {test_loss:.2f} nats for each token, "
     f"{test_loss / characters:.2f} for each character"
 )
@@ -453,21 +457,21 @@ print(
 # %% [markdown] exercise="transformer.filtered"
 # ### Exercise: choosing the next word
 #
-# The model gives logits; somebody must choose. `temperature` divides them: below 1 the choice gets bolder.
-# `top_k` keeps the k likeliest tokens, `top_p` the smallest set of likeliest tokens whose probabilities
-# together reach p ([Holtzman et al. 2019](https://arxiv.org/abs/1904.09751)). Return the probabilities from
-# which to draw, for logits of shape $(k,)$: what was dropped has 0, the rest adds up to 1. Apply temperature
+# The model gives logits; somebody must choose. [`temperature`](../glossary.md#temperature) divides them: below 1 the choice gets bolder.
+# [`top_k`](../glossary.md#top-k) keeps that many of the likeliest tokens, [`top_p`](../glossary.md#top-p) the smallest set of likeliest tokens whose
+# probabilities together reach it ([Holtzman et al. 2019](https://arxiv.org/abs/1904.09751)). Return the probabilities from
+# which to draw, one for each logit of a vector: what was dropped has 0, the rest adds up to 1. Apply temperature
 # first, then `top_k`, then `top_p` to what remains, renormalised. The likeliest token always stays. A `top_k`
 # above the number of tokens drops nothing, nor does a `top_p` of 1.
 #
 # <details><summary>top_p keeps one token too few</summary>
-# The token that crosses p belongs to the set: look at what the ones before it add up to.
+# The token that crosses <code>top_p</code> belongs to the set: look at what the ones before it add up to.
 # </details>
 
 
 # %% solution="transformer.filtered"
 def filtered(logits, temperature=1.0, top_k=None, top_p=None):
-    """Probabilities (k,) for drawing the next token."""
+    """Probabilities for drawing the next token, one for each of the logits, (tokens,)."""
     ### BEGIN SOLUTION
     scores, order = (logits / temperature).sort(descending=True)
     if top_k is not None:
@@ -504,19 +508,22 @@ with no_grad():
         h, h, h, need_weights=True, average_attn_weights=False, is_causal=True
     )
 labels_of = [pairs.decode([token]).replace("\n", "¶") for token in sentence]
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 4.2), layout="constrained")
+future = torch.ones(len(sentence), len(sentence), dtype=torch.bool).triu(1)
+figure, axes = plt.subplots(1, 2, figsize=(8.5, 4.4), layout="constrained")
 for head, axis in enumerate(axes):
-    image = axis.imshow(maps.data[0, head].cpu(), vmin=0, vmax=0.5)
+    image = axis.imshow(maps.data[0, head].cpu().masked_fill(future, torch.nan), vmin=0, vmax=0.5)
     axis.set_xticks(range(len(sentence)), labels_of, rotation=90, fontsize=7)
     axis.set_yticks(range(len(sentence)), labels_of, fontsize=7)
-    axis.set_title(f"layer 1, head {head + 1}")
+    axis.set_title(f"layer 1, head {head + 1} of {maps.data.shape[1]}")
+    axis.set(xlabel="key", ylabel="query")
     axis.grid(False)
 figure.colorbar(image, ax=axes, label="attention weight (0.5 and above look alike)", shrink=0.8)
 plt.show()
 back = (torch.arange(len(sentence))[:, None] - torch.arange(len(sentence))).float().to(where)
 distance = (maps.data[0] * back).sum(-1).mean(-1)
-print("mean distance that a head looks back:", ", ".join(f"{d:.1f}" for d in distance.tolist()))
-print(f"and that of one that looks everywhere alike: {(len(sentence) - 1) / 4:.1f}")
+looks = ", ".join(f"{d:.1f}" for d in distance.tolist())
+print(f"tokens that each head looks back, on average: {looks}")
+print(f"and one that looks everywhere alike: {(len(sentence) - 1) / 4:.1f}")
 
 # %% [markdown] name="cost"
 # ## What it costs
@@ -534,7 +541,7 @@ predict(
 # %% [markdown] exercise="transformer.account"
 # ### Exercise: the account of a GPT
 #
-# For `layers`, `width`, `vocabulary` and `length` of a GPT-2: learned positions, tied embeddings, biases and
+# For `layers`, `width`, `vocabulary` and `length` of a GPT-2: learned positions, [tied embeddings](../glossary.md#tied-embeddings), biases and
 # two parameters for each normalised number in every norm, of which there are two in a block and one at the
 # end; the perceptron is four times as wide. Return a dict: `parameters`; `forward`, the FLOPs of matrix products
 # for one sequence of full length, 2 for each multiply-add, the output layer and the masked half of the scores
@@ -613,7 +620,7 @@ for way, options in ways.items():
 # sequences keep their weights either way, so compare from 256 on. A mask that is held as a table of $t \times t$
 # numbers would bring $t^2$ back, one for all heads. A kernel that compares positions where it needs them holds none.
 #
-# Add up everything that one layer keeps for the way back, in 16 bits with dropout: for $b$ sequences of $s$
+# Add up everything that one layer keeps for the way back, in 16 bits with [dropout](../glossary.md#dropout): for $b$ sequences of $s$
 # tokens, width $h$ and $a$ heads it is $sbh\,(34 + 5as/h)$ bytes
 # ([Korthikanti et al. 2022](https://arxiv.org/abs/2205.05198)), and the term with $a$ is the table. Here it is for
 # published sizes. Your own `account` gives the same parameters.
@@ -637,6 +644,11 @@ for name, (deep, wide, heads, long) in published.items():
         f"{name:<24}{weights_of / 1e9:8.2f} B{2 * weights_of / 1e9:15.2f} GB"
         f"{whole / 1e9:12.2f} GB{lean / 1e9:13.2f} GB, {1 - lean / whole:.0%} less"
     )
+    ratio = long * heads / wide  # as/h, all that the share depends on
+print(
+    f"the same share for all: each has {ratio:.0f} tokens for every number of a head; "
+    f"with twice as many the table would be {10 * ratio / (34 + 10 * ratio):.0%} of what is kept"
+)
 
 # %% [markdown] name="memory-parts"
 # Activations aren't all. Beside them lie weights, gradients and chapter 4's optimizer state. Commit to a number,
@@ -646,7 +658,7 @@ for name, (deep, wide, heads, long) in published.items():
 lab.training_memory()
 
 # %% [markdown] name="checkpoints"
-# Any layer can be made again: keep only each segment's input and run the segment twice
+# Any layer can be [made again](../glossary.md#checkpointing): keep only each [segment](../glossary.md#segment)'s input and run the segment twice
 # ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)). What does that cost in time?
 
 # %% name="experiment-checkpoints"
@@ -718,7 +730,7 @@ print("attention and the encoder block agree with PyTorch's")
 # > "The attention weights show what the prediction is based on."
 #
 # Test it on the encoder that you trained on surnames. For each name, take the letter that gets most attention,
-# averaged over heads, layers and positions. Then do the honest thing: delete each letter in turn and see which
+# averaged over heads, layers and positions. Then delete each letter in turn and see which
 # one changes the predicted probability most. If attention explained the prediction, the two would be the same
 # letter.
 

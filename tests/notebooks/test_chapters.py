@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 from roofline.classroom import build
 from roofline.classroom.anatomy import FILE_BYTES, anatomy, problems
 from roofline.classroom.source import BEGIN, HIDDEN, Chapter, read_source, solution_lines
+from roofline.grading.registry import find
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "solutions").glob("*.py"))
@@ -31,6 +35,34 @@ def test_a_chapter_keeps_to_its_size(path: Path) -> None:
     assert problems(anatomy(read_source(path))) == []
     for notebook in (build.solution_path(path.stem), build.release_path(path.stem)):
         assert (ROOT / notebook).stat().st_size < FILE_BYTES
+
+
+WORDS_A_MINUTE = 200
+
+
+@every_chapter
+def test_a_chapters_minutes_cover_its_exercises_and_its_prose(path: Path) -> None:
+    chapter = read_source(path)
+    said = re.search(r"^\| (\d+) \|", chapter.cells[0].text, re.M)
+    assert said, "the first cell has no card"
+    exercises = sum(find(name).minutes for name in chapter.exercises())
+    assert int(said[1]) > exercises + anatomy(chapter).words / WORDS_A_MINUTE
+
+
+@every_chapter
+def test_a_picture_has_a_ground_of_its_own_and_text_beside_it(path: Path) -> None:
+    """Without a white ground, black ink is lost in a dark theme; without text, on who can't see."""
+    notebook = nbformat.read(ROOT / build.solution_path(path.stem), as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" not in output.get("data", {}):
+                continue
+            picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+            assert picture.convert("RGBA").getchannel("A").getextrema() == (255, 255), cell.id
+            assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255), cell.id
+            beside = [other for other in cell.outputs if other.output_type == "stream"]
+            described = output.get("metadata", {}).get("image/png", {}).get("alt")
+            assert beside or described, f"nothing beside the picture of {cell.id}"
 
 
 def release_text(chapter: Chapter) -> str:

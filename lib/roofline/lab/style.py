@@ -18,8 +18,10 @@ from typing import Any
 import matplotlib
 import numpy
 from cycler import cycler
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 BLACK = "#000000"
 ORANGE = "#E69F00"
@@ -63,7 +65,9 @@ _SETTINGS: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "image.cmap": "cividis",
-    "legend.frameon": False,
+    "legend.frameon": True,  # white behind the words, or grid lines and curves run through them
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
     "legend.fontsize": 9,
     "lines.linewidth": 2.0,
     "text.color": BLACK,
@@ -94,6 +98,16 @@ def figure(width: float = 8.4, height: float = 3.0) -> Figure:
     Call it, and draw on it, inside ``with style.applied():``.
     """
     return Figure(figsize=(width, height))
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Mark a logarithmic axis at 1, 2 and 5 of each decade, in plain numbers.
+
+    For axes of a few decades: ``plain_ticks(axes.yaxis)``. Matplotlib writes 4 × 10⁰ there.
+    """
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def png(picture: Figure, dpi: int = 144) -> bytes:
