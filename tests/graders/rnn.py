@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from roofline.exercises.rnn import walk
 from roofline.grading.answers import right, wrong
 
 # --- pad ----------------------------------------------------------------------------------------
@@ -328,6 +329,69 @@ def loses_dimensions_of_one(x, states, d_states, w, r):
     return tuple(g.squeeze() for g in _sums(*_walk(x, states, d_states, w, r), x, states, w))
 
 
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "through all steps behind")
+def one_step_back_alone(x, states, d_states, w, r):
+    sent = (d_states * (1 - states[1:] ** 2)) @ r
+    arriving = d_states + torch.cat([sent[1:], torch.zeros_like(sent[:1])])
+    da = arriving * (1 - states[1:] ** 2)
+    return _sums(da, da[0] @ r, x, states, w)
+
+
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "what was sent back too")
+def slope_on_what_comes_from_outside(x, states, d_states, w, r):
+    carried, steps = torch.zeros_like(states[0]), []
+    for t in reversed(range(len(x))):
+        steps.insert(0, d_states[t] * (1 - states[t + 1] ** 2) + carried)
+        carried = steps[0] @ r
+    return _sums(torch.stack(steps), carried, x, states, w)
+
+
+@wrong("rnn.bptt", [H0, OTHER], "delta through R")
+def stops_before_the_first_state(x, states, d_states, w, r):
+    da, _ = _walk(x, states, d_states, w, r)
+    return _sums(da, da[0], x, states, w)
+
+
+@wrong("rnn.bptt", [W, R, OTHER], "not means")
+def means_over_time(x, states, d_states, w, r):
+    dx, dh0, *weights = _sums(*_walk(x, states, d_states, w, r), x, states, w)
+    return dx, dh0, *(gradient / len(x) for gradient in weights)
+
+
+@wrong("rnn.bptt", [OTHER], "the arguments' dtype")
+def always_in_single_precision(x, states, d_states, w, r):
+    gradients = _sums(*_walk(x, states, d_states, w, r), x, states, w)
+    return tuple(gradient.float() for gradient in gradients)
+
+
+@wrong("rnn.bptt", [X, H0, W, R, OTHER], "walk_back")
+def from_the_library(x, states, d_states, w, r):
+    return walk.walk_back(x, states, d_states, w, r)
+
+
+@right("rnn.bptt")
+def by_recursion(x, states, d_states, w, r):
+    def back(t, carried):
+        if t < 0:
+            return [], carried
+        da = (d_states[t] + carried) * (1 - states[t + 1].square())
+        earlier, carried = back(t - 1, da @ r)
+        return [*earlier, da], carried
+
+    steps, carried = back(len(x) - 1, 0)
+    return _sums(torch.stack(steps), carried, x, states, w)
+
+
+@right("rnn.bptt")
+def on_a_copy_in_place(x, states, d_states, w, r):
+    da, slope = d_states.clone(), 1 - states[1:] ** 2
+    for t in range(len(x) - 1, -1, -1):
+        da[t] *= slope[t]
+        if t:
+            da[t - 1].addmm_(da[t], r)
+    return _sums(da, da[0] @ r, x, states, w)
+
+
 @right("rnn.bptt")
 def sums_at_the_end(x, states, d_states, w, r):
     return _sums(*_walk(x, states, d_states, w, r), x, states, w)
@@ -336,9 +400,9 @@ def sums_at_the_end(x, states, d_states, w, r):
 @right("rnn.bptt")
 def one_sequence_at_a_time(x, states, d_states, w, r):
     dx, dh0 = torch.zeros_like(x), torch.zeros_like(states[0])
-    dw, dr, db = torch.zeros_like(w), torch.zeros_like(r), torch.zeros(len(r))
+    dw, dr, db = torch.zeros_like(w), torch.zeros_like(r), r.new_zeros(len(r))
     for k in range(x.shape[1]):
-        carried = torch.zeros(len(r))
+        carried = r.new_zeros(len(r))
         for t in range(len(x) - 1, -1, -1):
             da = (1 - states[t + 1, k].square()) * (d_states[t, k] + carried)
             dw += torch.outer(da, x[t, k])
@@ -405,6 +469,57 @@ def product_of_norms(states, recurrent):
 @wrong("rnn.influence", [ONE, SEVEN], "the last one is 1")
 def the_wrong_end_first(states, recurrent):
     return _influence(states, recurrent, lambda s, t: _jacobian(s, t) @ recurrent).flip(0)
+
+
+@wrong("rnn.influence", [ONE, SEVEN], "it rules powers")
+def largest_eigenvalues(states, recurrent):
+    product, found = torch.eye(len(recurrent), dtype=states.dtype), []
+    for t in range(len(states) - 1, -1, -1):
+        found.insert(0, torch.linalg.eigvals(product).abs().max())
+        if t:
+            product = product @ _jacobian(states, t) @ recurrent
+    return torch.stack(found)
+
+
+@wrong("rnn.influence", [SEVEN], "not dh_t/dh_0")
+def from_the_first_state_on(states, recurrent):
+    product = torch.eye(len(recurrent), dtype=states.dtype)
+    norms = [torch.linalg.matrix_norm(product, 2)]
+    for t in range(1, len(states)):
+        product = _jacobian(states, t) @ recurrent @ product
+        norms.insert(0, torch.linalg.matrix_norm(product, 2))
+    return torch.stack(norms)
+
+
+@wrong("rnn.influence", [ONE, SEVEN], "not by its transpose")
+def through_the_transpose(states, recurrent):
+    return _influence(states, recurrent, lambda s, t: _jacobian(s, t) @ recurrent.T)
+
+
+@wrong("rnn.influence", [NONE, ONE], "the arguments' dtype")
+def always_in_double_precision(states, recurrent):
+    states, recurrent = states.double(), recurrent.double()
+    return _influence(states, recurrent, lambda s, t: _jacobian(s, t) @ recurrent)
+
+
+@wrong("rnn.influence", [ONE], "take both from the arguments")
+def five_states_alone(states, recurrent):
+    product, norms = torch.eye(5, dtype=states.dtype), []
+    for t in range(len(states) - 1, -1, -1):
+        norms.insert(0, torch.linalg.matrix_norm(product, 2))
+        if t:
+            product = product @ _jacobian(states, t) @ recurrent
+    return torch.stack(norms)
+
+
+@right("rnn.influence")
+def in_numpy_with_its_norm(states, recurrent):
+    h, r = states.numpy(), recurrent.numpy()
+    product, norms = np.eye(len(r), dtype=h.dtype), [1.0]
+    for t in range(len(h) - 1, 0, -1):
+        product = product @ (np.diag(1 - h[t] ** 2) @ r)
+        norms.append(np.linalg.norm(product, 2))
+    return torch.tensor(norms[::-1], dtype=states.dtype)
 
 
 @right("rnn.influence")

@@ -27,5 +27,9 @@ DERIVATIVES = (
     "torch.autograd.functional.jacobian",
     "torch.func.vjp",
     "torch.func.jacrev",
+    "torch.func.jacfwd",
+    "torch.func.jvp",
+    "torch.func.grad",
+    "torch.autograd.forward_ad.make_dual",
     "roofline.autograd.backward",
 )

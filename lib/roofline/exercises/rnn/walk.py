@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,9 +34,16 @@ def walk_back(
             arriving = carried
         if mistake == "alone":
             arriving = dh[t]
+        if mistake == "one back":
+            after = dh[t + 1] * (1 - states[t + 2] ** 2) if t + 1 < len(x) else 0 * dh[t]
+            arriving = dh[t] + after @ r
         da[t] = arriving * (1 if mistake == "slope" else 1 - states[t + 1] ** 2)
         if mistake == "old slope":
             da[t] = arriving * (1 - states[t] ** 2)
+        if mistake == "outside alone":
+            da[t] = dh[t] * (1 - states[t + 1] ** 2) + carried
+        if mistake == "not squared":
+            da[t] = arriving * (1 - states[t + 1].abs())
         carried = da[t] @ (r.T if mistake == "transposed" else r)
         if mistake == "arriving":
             carried = arriving @ r
@@ -43,6 +51,10 @@ def walk_back(
     db = da.sum((0, 1))
     if mistake == "one step":
         dw, dr, db = da[0].T @ x[0], da[0].T @ before[0], da[0].sum(0)
+    if mistake == "no last step":
+        carried = da[0]
+    if mistake == "mean over time":
+        dw, dr, db = dw / len(x), dr / len(x), db / len(x)
     return [da @ w, carried, dw, dr, db]
 
 
@@ -51,7 +63,7 @@ class ThroughTime(Exercise):
     """Backpropagation through time."""
 
     points, minutes, difficulty, importance = 5, 18, 3, 5
-    forbidden = (*RECURRENT, *DERIVATIVES)
+    forbidden = (*RECURRENT, *DERIVATIVES, "roofline.exercises.rnn.walk.walk_back")
     mistakes = {
         "alone": "each step gets what the steps after it send back: carry it on",
         "last": "every d_states[t] counts, not the last one alone",
@@ -59,6 +71,11 @@ class ThroughTime(Exercise):
         "old slope": "the slope is taken where tanh came out: at the new state",
         "transposed": "forward multiplies by R.T, so back multiplies by R",
         "arriving": "what goes back goes through the slope first",
+        "one back": "what arrives has come through all steps behind: send the sum on, not dh alone",
+        "outside alone": "all that arrives goes through the slope, what was sent back too",
+        "not squared": "the slope of tanh is 1 - h², not 1 - |h|",
+        "no last step": "h0 gets what step 1 sends back: delta through R",
+        "mean over time": "sums over the steps, not means",
         "after": "R met the state before the step, not the one after it",
         "one step": "W and R are the same at every step: their gradients add up over time",
     }
@@ -77,7 +94,8 @@ class ThroughTime(Exercise):
             arriving = torch.randn(steps, batch, hidden, generator=random)
             return x, torch.stack(states), arriving, w, r
 
-        return drawn(6, 3, 2, 4), [drawn(1, 2, 4, 3), drawn(5, 1, 3, 1), drawn(2, 4, 1, 6)]
+        double = [t.double() for t in drawn(2, 4, 1, 6)]
+        return drawn(6, 3, 2, 4), [drawn(1, 2, 4, 3), drawn(5, 1, 3, 1), double]
 
     def probe(self, answer: Any, cases: Any) -> Any:
         return [call(answer, *cases[0]), [call(answer, *case) for case in cases[1]]]
@@ -107,12 +125,14 @@ class ThroughTime(Exercise):
                 ([wrong["one step"][2], right[4]], self.mistakes["one step"]),
                 ([right[2], right[4] / 3], "sums over the batch, not means"),
                 ([right[2] / 3, right[4] / 3], "sums over the batch, not means"),
+                ([right[3], right[4]], "the order is x, h0, w, r, b"),
             ),
             item(
                 "gradient of R",
                 1,
                 (3,),
                 ([right[3].T], "its shape is R's: (to, from)"),
+                ([right[2]], "the order is x, h0, w, r, b"),
             ),
             self.elsewhere(others, other),
         ]
@@ -128,6 +148,7 @@ class ThroughTime(Exercise):
         failed = next((one for one in made if not one.ok), None)
         sizes = [
             f"steps {len(x)}, batch {x.shape[1]}, inputs {x.shape[2]}, hidden {len(r)}"
+            + (", float64" if x.dtype == torch.float64 else "")
             for x, _, _, _, r in cases
         ]
         got = failed or {
@@ -140,7 +161,7 @@ class ThroughTime(Exercise):
 
         right = of("")
         turned = {size: {**five, "dx": five["dx"].flip(0)} for size, five in right.items()}
-        hints = [(of(key), hint) for key, hint in cls.mistakes.items()]
+        hints = [(partial(of, key), hint) for key, hint in cls.mistakes.items()]
         name = "other shapes, a single step too"
         return compare(name, 1, got, right, [*hints, (turned, cls.turned)], rtol=1e-4)
 
@@ -152,24 +173,32 @@ def _named(places: Iterable[int], values: Any) -> Any:
     return dict(zip(names, values, strict=True)) if listed else values
 
 
+def largest_stretch(matrix: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.matrix_norm(matrix, 2)
+
+
 def influence(
-    states: torch.Tensor, r: torch.Tensor, mistake: str = "", norm: Any = 2
+    states: torch.Tensor,
+    r: torch.Tensor,
+    mistake: str = "",
+    norm: Callable[[torch.Tensor], torch.Tensor] = largest_stretch,
 ) -> torch.Tensor:
     """The norm of dh_T/dh_t for every t, with ways to go wrong."""
-    steps = len(states) - 1
+    steps = range(1, len(states))
     product = torch.eye(len(r), dtype=r.dtype)
-    norms = [torch.linalg.matrix_norm(product, norm)]
-    for t in reversed(range(steps)):
-        slope = 1 - states[t if mistake == "old" else t + 1] ** 2
-        jacobian = r if mistake == "slope" else slope[:, None] * r
-        if mistake == "columns":
-            jacobian = slope * r
-        product = jacobian @ product if mistake == "order" else product @ jacobian
-        one = torch.linalg.matrix_norm(jacobian, norm)
-        norms.append(
-            norms[-1] * one if mistake == "bound" else torch.linalg.matrix_norm(product, norm)
-        )
-    return torch.stack(norms[::-1])
+    norms = [norm(product)]
+    for t in steps if mistake == "from the first" else reversed(steps):
+        slope = 1 - states[t - 1 if mistake == "old" else t] ** 2
+        jacobian = slope[:, None] * (r.T if mistake == "transposed" else r)
+        if mistake in ("slope", "columns"):
+            jacobian = r if mistake == "slope" else slope * r
+        left = mistake in ("order", "from the first")
+        product = jacobian @ product if left else product @ jacobian
+        if mistake == "bound":
+            norms.append(norms[-1] * norm(jacobian))
+        else:
+            norms.append(norm(jacobian if mistake == "alone" else product))
+    return torch.stack(norms if mistake == "from the first" else norms[::-1])
 
 
 @exercise("rnn.influence")
@@ -177,7 +206,7 @@ class Influence(Exercise):
     """How far back the gradient gets."""
 
     points, minutes, difficulty, importance = 4, 12, 3, 4
-    forbidden = (*RECURRENT, *DERIVATIVES)
+    forbidden = (*RECURRENT, *DERIVATIVES, "roofline.exercises.rnn.walk.influence")
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -186,41 +215,79 @@ class Influence(Exercise):
         for _ in range(7):
             x = torch.randn(5, generator=random, dtype=torch.float64)
             states.append(torch.tanh(r @ states[-1] + 0.7 * x))
-        return torch.stack(states), r
+        few, small = torch.randn(2, 3, generator=random).tanh(), torch.randn(3, 3, generator=random)
+        return torch.stack(states), r, few, small  # a hidden size of 5 in float64, of 3 in float32
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        states, r = cases
+        states, r, few, small = cases
         return {
             "all": call(answer, states, r),
-            "one": call(answer, states[-2:], r),
-            "none": call(answer, states[-1:], r),
+            "one": call(answer, few, small),
+            "none": call(answer, few[-1:], small),
         }
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        states, r = cases
+        states, r, few, small = cases
+        items = [
+            compare(name, points, outputs[key], influence(h, w), self.mistakes(h, w))
+            for name, points, key, h, w in (
+                ("no step", 1, "none", few[-1:], small),
+                ("one step", 1, "one", few, small),
+                ("seven steps", 2, "all", states, r),
+            )
+        ]
+        if items[1].lost and not outputs["one"].ok and outputs["all"].ok:
+            hint = "here hidden is 3 and the dtype float32: take both from the arguments"
+            items[1] = Item("one step", 1, 0.0, items[1].message, hint)
+        return items
+
+    @staticmethod
+    def mistakes(states: torch.Tensor, r: torch.Tensor) -> list[tuple[Any, str]]:
+        right = influence(states, r)
         hints = {
             "slope": "the slope of tanh belongs into every step: 1 - h²",
             "old": "the slope is taken where tanh came out: at the new state",
             "columns": "the slope belongs to the row, to where the step arrives",
+            "transposed": "the step multiplies by R, not by its transpose",
             "order": "the order of the product: the last step stands on the left",
             "bound": "a product of norms is only a bound: take the norm of the product",
+            "alone": "that is the norm of one step: multiply all steps from t + 1 to T",
         }
-
-        def mistakes(given: torch.Tensor) -> list[tuple[Any, str]]:
-            right = influence(given, r)
-            return [
-                *((lambda k=key: influence(given, r, k), hint) for key, hint in hints.items()),
-                (lambda: influence(given, r, norm="fro"), "that is Frobenius' norm, all entries"),
-                (right.flip(0), "entry t belongs to h_t: the last one is 1"),
-                (right[:-1], "T + 1 entries: h_T on itself is one of them"),
-            ]
-
+        norms = {
+            "fro": (lambda p: torch.linalg.matrix_norm(p), "that is Frobenius' norm, all entries"),
+            "nuc": (
+                lambda p: torch.linalg.matrix_norm(p, "nuc"),
+                "that is the sum of the singular values: the largest is asked",
+            ),
+            "smallest": (
+                lambda p: torch.linalg.svdvals(p)[-1],
+                "that is the smallest singular value: the largest is asked",
+            ),
+            "radius": (
+                lambda p: torch.linalg.eigvals(p).abs().max(),
+                "that is the largest eigenvalue: it rules powers, the largest singular value "
+                "stretches",
+            ),
+            "squared": (
+                lambda p: torch.linalg.svdvals(p)[0] ** 2,
+                "that is its square: take the root",
+            ),
+            "columns": (
+                lambda p: torch.linalg.matrix_norm(p, 1),
+                "that is the largest sum of a column: the spectral norm is ord=2",
+            ),
+            "rows": (
+                lambda p: torch.linalg.matrix_norm(p, torch.inf),
+                "that is the largest sum of a row: the spectral norm is ord=2",
+            ),
+        }
+        forward = "entry t is about dh_T/dh_t, not dh_t/dh_0: begin at the last step"
         return [
-            compare(
-                "no step", 1, outputs["none"], influence(states[-1:], r), mistakes(states[-1:])
-            ),
-            compare(
-                "one step", 1, outputs["one"], influence(states[-2:], r), mistakes(states[-2:])
-            ),
-            compare("seven steps", 2, outputs["all"], influence(states, r), mistakes(states)),
+            *((partial(influence, states, r, key), hint) for key, hint in hints.items()),
+            *((partial(influence, states, r, norm=norm), hint) for norm, hint in norms.values()),
+            (right.flip(0), "entry t belongs to h_t: the last one is 1"),
+            (right[:-1], "T + 1 entries: h_T on itself is one of them"),
+            (right[1:], "T + 1 entries: h_T on itself is one of them"),
+            (influence(states, r, "from the first"), forward),
+            (influence(states, r, "from the first").flip(0), forward),
         ]
