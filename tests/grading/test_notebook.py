@@ -93,6 +93,9 @@ def test_roofline_check_prints_the_tables_and_the_total(chapter: Path, home: Pat
     assert listed.returncode == 0
     row = next(line for line in listed.stdout.splitlines() if "linear" in line and "drill" in line)
     assert "3 of 4" in row and "in part" in row
+    assert "07_drill" in row, "a chapter goes by its notebook's name, and so by its number"
+    wide = {len(line) for line in listed.stdout.splitlines() if "drill" in line}
+    assert max(wide) <= 80
     data = json.loads(roofline("progress", "drill", "--json", cwd=chapter.parent).stdout)
     assert [e["best"] for e in data["chapters"]["drill"]] == [3.0, 0.0, 0.0]
     assert data["chapters"]["drill"][1]["attempts"] == 2

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roofline.grading.registry import Item
+from roofline.grading.registry import Item, chapter_of
 from roofline.grading.result import Result
 
 CELL_LIMIT = 600  # seconds; a check's own limit is far below
@@ -48,6 +47,17 @@ class Report:
         }
 
 
+def released(start: Path | None = None) -> list[Path]:
+    """The chapters in ``chapters/`` of the current folder, or of ``start``, and of those above."""
+    start = (start or Path.cwd()).resolve()
+    return [
+        path
+        for folder in (start, *start.parents)
+        for path in sorted((folder / "chapters").glob("*/*.ipynb"))
+        if path.stem == path.parent.name
+    ]
+
+
 def locate(name: str, start: Path | None = None) -> Path:
     """The notebook of a chapter (``"02_backprop"``, ``"backprop"``), or the one at a path.
 
@@ -59,16 +69,11 @@ def locate(name: str, start: Path | None = None) -> Path:
         if path.is_file():
             return path
         raise NotRun(f"there is no notebook {name}")
-    known: list[str] = []
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        found = sorted(
-            p for p in (folder / "chapters").glob("*/*.ipynb") if p.stem == p.parent.name
-        )
-        for notebook in found:
-            if name in (notebook.stem, re.sub(r"^\d+_", "", notebook.stem)):
-                return notebook
-        known += [p.stem for p in found]
+    found = released(start)
+    for notebook in found:
+        if name in (notebook.stem, chapter_of(notebook.stem)):
+            return notebook
+    known = [notebook.stem for notebook in found]
     near = difflib.get_close_matches(name, known, cutoff=0.4)
     if not known:
         more = "; go to the course's folder, or give the path of a notebook"

@@ -81,19 +81,25 @@ def as_dict(found: dict[str, list[Done]], notes: list[str]) -> dict[str, Any]:
 
 
 def print_table(found: dict[str, list[Done]], notes: list[str]) -> None:
-    """Print what was done in all chapters, one line for each exercise."""
+    """Print what was done, one line for each exercise, chapters in the order that they are read."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("chapter", "exercise", "best", "tries", "last time", "state"):
+    from roofline.grading.notebook import released
+
+    titles = {chapter_of(path.stem): path.stem for path in released()[::-1]}
+    found = {titles.get(chapter_of(name), name): rows for name, rows in found.items()}
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("chapter", "exercise", "best", "tries", "last", "state"):
         table.add_column(title, no_wrap=title != "state", justify="left")
-    for chapter, rows in found.items():
+    for chapter, rows in sorted(found.items()):  # 02_backprop before 03_losses
         for row in rows:
             points = f"{number(row.best)} of {number(row.exercise.points)}"
-            when = row.last.replace("T", " ")[:16]
             name = row.exercise.id.split(".")[-1]
-            table.add_row(chapter, name, points, str(row.attempts), when, " ".join(state(row)))
+            table.add_row(
+                chapter, name, points, str(row.attempts), row.last[:10], " ".join(state(row))
+            )
     console = Console()
     console.print(table)
     every = [row for rows in found.values() for row in rows]
