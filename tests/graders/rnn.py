@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from roofline.exercises.rnn import walk
+from roofline.exercises.rnn import gates, walk
 from roofline.grading.answers import right, wrong
 
 # --- pad ----------------------------------------------------------------------------------------
@@ -594,6 +594,49 @@ def never_forgets(x, h, c, w, r, b):
     return o.sigmoid() * c.tanh(), c
 
 
+@wrong("rnn.lstm_step", [SHUT], "take sizes and dtype from h")
+def four_states_alone(x, h, c, w, r, b):
+    i, f, g, o = (x @ w.T + h @ r.T + b).split(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [SHUT], "torch.sigmoid stays finite")
+def a_sigmoid_that_overflows(x, h, c, w, r, b):
+    i, f, g, o = _gates(x, h, w, r, b)
+    i, f, o = (gate.exp() / (1 + gate.exp()) for gate in (i, f, o))
+    c = f * c + i * g.tanh()
+    return o * c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [CELL, STATE, SHUT], "follow each other")
+def every_fourth_row(x, h, c, w, r, b):
+    i, f, g, o = ((x @ w.T + h @ r.T + b)[:, k::4] for k in range(4))
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [STATE], "o is missing")
+def shows_the_whole_cell(x, h, c, w, r, b):
+    i, f, g, _ = _gates(x, h, w, r, b)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return c.tanh(), c
+
+
+@wrong("rnn.lstm_step", [CELL, STATE, SHUT], "lstm_step")
+def the_reference(x, h, c, w, r, b):
+    return getattr(gates, "lstm_" + "step")(x, h, c, w, r, b)
+
+
+@right("rnn.lstm_step")
+def sigmoids_from_tanh(x, h, c, w, r, b):
+    parts = torch.einsum("ni,gi->ng", x, w) + torch.einsum("nk,gk->ng", h, r) + b
+    i, f, g, o = parts.unflatten(1, (4, -1)).transpose(0, 1)
+    i, f, o = ((torch.tanh(gate / 2) + 1) / 2 for gate in (i, f, o))
+    c = torch.addcmul(i * g.tanh(), f, c)
+    return o * c.tanh(), c
+
+
 @right("rnn.lstm_step")
 def with_sliced_rows(x, h, c, w, r, b):
     n = h.shape[1]
@@ -616,7 +659,7 @@ def with_one_product(x, h, c, w, r, b):
 
 # --- account ------------------------------------------------------------------------------------
 
-PARAMETERS, FLOPS, DEEP, CHAIN = "parameters", "FLOPs", "three layers", "the chain"
+PARAMETERS, FLOPS, DEEP, CHAIN = "parameters", "FLOPs", "several layers", "the chain"
 BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
@@ -681,12 +724,47 @@ def the_longer_side(kind, inputs, hidden, layers, steps):
     return (*_account(kind, inputs, hidden, layers, steps)[:2], max(steps, layers))
 
 
+@wrong("rnn.account", [PARAMETERS, FLOPS, DEEP], "share a gate")
+def a_gru_like_an_lstm(kind, inputs, hidden, layers, steps):
+    return _account(kind, inputs, hidden, layers, steps, blocks={**BLOCKS, "gru": 4})
+
+
+@wrong("rnn.account", [DEEP], "value 'parameters, gru")
+def only_an_lstm_in_layers(kind, inputs, hidden, layers, steps):
+    right = _account(kind, inputs, hidden, layers, steps)
+    alike = every_layer_reads_the_input(kind, inputs, hidden, layers, steps)
+    return right if kind == "lstm" else alike
+
+
+@wrong("rnn.account", [PARAMETERS, FLOPS, DEEP], "R is missing")
+def inputs_alone(kind, inputs, hidden, layers, steps):
+    rows, widths = BLOCKS[kind] * hidden, [inputs] + [hidden] * (layers - 1)
+    parameters = sum(rows * (width + 2) for width in widths)
+    return parameters, sum(2 * steps * rows * width for width in widths), steps + layers - 1
+
+
+@wrong("rnn.account", [PARAMETERS, DEEP], "for every row of W")
+def biases_as_long_as_the_state(kind, inputs, hidden, layers, steps):
+    parameters, work, chain = _account(kind, inputs, hidden, layers, steps, biases=0)
+    return parameters + 2 * layers * hidden, work, chain
+
+
+@right("rnn.account")
+def layer_upon_layer(kind, inputs, hidden, layers, steps):
+    if not layers:
+        return 0, 0, steps - 1
+    parameters, work, chain = layer_upon_layer(kind, hidden, hidden, layers - 1, steps)
+    products = np.int64(BLOCKS[kind] * hidden * (inputs + hidden))
+    parameters += products + 2 * BLOCKS[kind] * hidden
+    return parameters, work + 2 * steps * products, chain + 1
+
+
 @right("rnn.account")
 def from_torch_s_own_layer(kind, inputs, hidden, layers, steps):
-    shapes = [(BLOCKS[kind] * hidden, inputs if k == 0 else hidden) for k in range(layers)]
-    parameters = sum(rows * (columns + hidden) + 2 * rows for rows, columns in shapes)
-    work = sum(2 * steps * rows * (columns + hidden) for rows, columns in shapes)
-    return [parameters, work, layers + steps - 1]
+    layer = getattr(torch.nn, kind.upper())(inputs, hidden, layers, device="meta")
+    sizes = {name: p.numel() for name, p in layer.named_parameters()}
+    weights = sum(size for name, size in sizes.items() if name.startswith("weight"))
+    return [sum(sizes.values()), 2 * steps * weights, layers + steps - 1]
 
 
 @right("rnn.account")
@@ -783,6 +861,49 @@ def all_steps_at_once_again_and_again(x, h0, w, r, b):
     for _ in range(len(x)):
         torch.tanh(torch.baddbmm(gates, states[:-1], r.T.expand(len(x), -1, -1)), out=states[1:])
     return states[1:]
+
+
+@wrong("rnn.hoisted", [SINGLE], "take the number of steps")
+def as_many_steps_as_shown(x, h0, w, r, b):
+    gates, states = torch.nn.functional.linear(x, w, b), []
+    for t in range(32):
+        h0 = torch.addmm(gates[t], h0, r.T).tanh()
+        states.append(h0)
+    return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [ALL, LAUNCHES], "overwritten at every step")
+def one_state_for_all(x, h0, w, r, b):
+    gates, states, h = torch.nn.functional.linear(x, w, b), [], h0.clone()
+    for gate in gates:
+        h.copy_(torch.addmm(gate, h, r.T).tanh_())
+        states.append(h)
+    return torch.stack(states)
+
+
+@wrong("rnn.hoisted", [ALL, SINGLE, LAUNCHES], "h @ r.T")
+def through_the_transpose_in_the_loop(x, h0, w, r, b):
+    return in_place_on_the_gates(x, h0, w, r.T, b)
+
+
+@wrong("rnn.hoisted", [ALL, SINGLE, LAUNCHES], "steps first")
+def sequences_first(x, h0, w, r, b):
+    return in_place_on_the_gates(x, h0, w, r, b).transpose(0, 1)
+
+
+@wrong("rnn.hoisted", [SINGLE, LAUNCHES], "the arguments' dtype")
+def a_table_in_single_precision(x, h0, w, r, b):
+    states = torch.zeros(len(x), *h0.shape)
+    for t, state in enumerate(in_place_on_the_gates(x, h0, w, r, b)):
+        states[t] = state
+    return states
+
+
+@right("rnn.hoisted")
+def accumulated(x, h0, w, r, b):
+    gates, back = torch.tensordot(x, w, ([2], [1])) + b, r.T
+    walk = itertools.accumulate(gates, lambda h, a: torch.addmm(a, h, back).tanh(), initial=h0)
+    return torch.stack(list(walk)[1:])
 
 
 @right("rnn.hoisted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,29 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 BLOCKS = {
     "gates": "an LSTM has four blocks of rows: i, f, g, o",
     "candidates": "beside the gates, what may be written is a block of rows too: g, or m",
+    "gru like lstm": "a GRU has three blocks of rows, not four: keeping and writing share a gate",
+    "gru of two": "a GRU has three blocks of rows: two gates, and what may be written",
+    "no R": "R is missing: every block of rows reads the old state, too",
+    "no W": "W is missing: every block of rows reads the input, too",
+}
+PARAMETERS = {
+    **BLOCKS,
+    "one bias": "torch keeps two biases in every layer, one beside W and one beside R",
+    "no bias": "the biases are missing, two vectors a layer",
+    "short biases": "each bias has a number for every row of W, not for every state",
+}
+FLOPS = {
+    **BLOCKS,
+    "multiply-adds": "a multiply-add is 2 FLOPs",
+    "biases too": "biases are added: the matrix products alone count",
+    "one step": "for all steps of the sequence",
+}
+CHAIN = {
+    "product": "a layer needn't wait for the layer below to finish its sequence",
+    "steps": "the last step of the lowest layer still has to climb",
+    "longer": "the last step of the lowest layer still has to climb",
+    "sum": "one too many: draw the grid of layers and steps, count the corners",
+    "edges": "count the cells on the path, not the arrows between them",
 }
 
 
@@ -24,10 +48,16 @@ def account(
     gates = GATES[kind]
     if mistake == "gates" and kind == "lstm" or mistake == "candidates" and kind != "rnn":
         gates -= 1
+    if kind == "gru":
+        gates = {"gru like lstm": 4, "gru of two": 2}.get(mistake, gates)
     widths = [inputs] + [inputs if mistake == "widths" else hidden] * (layers - 1)
-    biases = {"one bias": 1, "no bias": 0}.get(mistake, 2)
-    parameters = sum(gates * hidden * (width + hidden + biases) for width in widths)
-    flops = sum(2 * gates * hidden * (width + hidden) * steps for width in widths)
+    old = 0 if mistake == "no R" else hidden
+    read = [old + (0 if mistake == "no W" else width) for width in widths]
+    biases = {"one bias": 1, "no bias": 0}.get(mistake, 2) * gates * hidden * layers
+    if mistake == "short biases":
+        biases = 2 * hidden * layers
+    parameters = sum(gates * hidden * numbers for numbers in read) + biases
+    flops = sum(2 * gates * hidden * numbers * steps for numbers in read)
     if mistake == "biases too":
         flops = 2 * parameters * steps
     if mistake == "multiply-adds":
@@ -35,7 +65,7 @@ def account(
     if mistake == "one step":
         flops //= steps
     chain = {"product": layers * steps, "steps": steps, "sum": layers + steps}
-    chain["longer"] = max(layers, steps)
+    chain |= {"longer": max(layers, steps), "edges": steps + layers - 2}
     return parameters, flops, chain.get(mistake, steps + layers - 1)
 
 
@@ -44,7 +74,8 @@ class Account(Exercise):
     """Parameters, FLOPs and the chain."""
 
     points, minutes, difficulty, importance = 4, 12, 3, 4
-    forbidden = RECURRENT
+    # A layer of torch's may be asked for its shapes: it knows neither the FLOPs nor the chain.
+    forbidden = ("roofline.models.summary", "roofline.exercises.rnn.cost.account")
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -59,82 +90,34 @@ class Account(Exercise):
         return [call(answer, *case) for case in cases]
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
-        right = [account(*case) for case in cases]
+        def row(name: str, parts: dict[str, int], hints: dict[str, str], which: slice) -> Item:
+            """Some of the three numbers, each under the arguments that it belongs to."""
 
-        def row(name: str, points: float, part: int, hints: dict[str, str], which: slice) -> Item:
-            parts: list[Call] = [made[part] for made in outputs[which]]
-            # Under the arguments that they belong to, which the message then names.
-            given = [", ".join(map(str, case)) for case in cases[which]]
-            failed = next((p for p in parts if not p.ok), None)
-            got = failed or dict(zip(given, (p.value for p in parts), strict=True))
-            made = [
-                ([account(*case, mistake=key)[part] for case in cases[which]], hint)
+            def named(numbers: Any) -> dict[str, Any]:
+                return {
+                    ", ".join(filter(None, (part, *map(str, case)))): made[place]
+                    for case, made in zip(cases[which], numbers, strict=True)
+                    for part, place in parts.items()
+                }
+
+            calls: dict[str, Call] = named(outputs[which])
+            failed = next((made for made in calls.values() if not made.ok), None)
+            got = failed or {key: made.value for key, made in calls.items()}
+            wrong = [
+                (named([account(*case, mistake=key) for case in cases[which]]), hint)
                 for key, hint in hints.items()
             ]
-            wrong = [(dict(zip(given, values, strict=True)), hint) for values, hint in made]
-            expected = dict(zip(given, (each[part] for each in right[which]), strict=True))
-            return compare(name, points, got, expected, wrong)
+            return compare(name, 1, got, named([account(*c) for c in cases[which]]), wrong)
 
-        every, single = slice(None), slice(0, 3)
-        widths = "from the second layer on the inputs are states, hidden wide"
+        every, single, several = slice(None), slice(0, 3), slice(3, None)
+        both = {"parameters": 0, "FLOPs": 1}
+        widths = {"widths": "from the second layer on the inputs are states, hidden wide"}
         return [
-            row(
-                "parameters",
-                1,
-                0,
-                {
-                    **BLOCKS,
-                    "one bias": "torch keeps two biases, one beside W and one beside R",
-                    "no bias": "the biases are missing, two vectors",
-                },
-                single,
-            ),
-            row(
-                "FLOPs",
-                1,
-                1,
-                {
-                    **BLOCKS,
-                    "multiply-adds": "a multiply-add is 2 FLOPs",
-                    "biases too": "biases are added: the matrix products alone count",
-                    "one step": "for all steps of the sequence",
-                },
-                single,
-            ),
-            self.deep(outputs, right, cases, widths),
-            row(
-                "the chain",
-                1,
-                2,
-                {
-                    "product": "a layer needn't wait for the layer below to finish its sequence",
-                    "steps": "the last step of the lowest layer still has to climb",
-                    "longer": "the last step of the lowest layer still has to climb",
-                    "sum": "one too many: draw the grid of layers and steps, count the corners",
-                },
-                every,
-            ),
+            row("parameters", {"": 0}, PARAMETERS, single),
+            row("FLOPs", {"": 1}, FLOPS, single),
+            row("several layers", both, widths | PARAMETERS | FLOPS, several),
+            row("the chain", {"": 2}, CHAIN, every),
         ]
-
-    @staticmethod
-    def deep(outputs: Any, right: Any, cases: Any, hint: str) -> Item:
-        parts = [outputs[3][0], outputs[3][1]]
-        both = ("parameters", "FLOPs")
-        failed = next((p for p in parts if not p.ok), None)
-        got = failed or dict(zip(both, (p.value for p in parts), strict=True))
-        wrong = [
-            (dict(zip(both, account(*cases[3], mistake=key)[:2], strict=True)), text)
-            for key, text in {
-                "widths": hint,
-                **BLOCKS,
-                "one bias": "torch keeps two biases in every layer",
-                "no bias": "the biases are missing, two vectors a layer",
-                "multiply-adds": "a multiply-add is 2 FLOPs",
-                "biases too": "biases are added: the matrix products alone count",
-                "one step": "for all steps of the sequence",
-            }.items()
-        ]
-        return compare("three layers", 1, got, dict(zip(both, right[3][:2], strict=True)), wrong)
 
 
 @exercise("rnn.hoisted")
@@ -142,7 +125,7 @@ class Hoisted(Exercise):
     """Out of the loop."""
 
     points, minutes, difficulty, importance = 5, 15, 4, 4
-    forbidden = (*RECURRENT, *DERIVATIVES)
+    forbidden = (*RECURRENT, *DERIVATIVES, "roofline.exercises.rnn.cost.Hoisted.run")
     steps = 32
 
     def cases(self, seed: int) -> Any:
@@ -152,7 +135,7 @@ class Hoisted(Exercise):
         return x, h, w, 0.4 * r, b
 
     def probe(self, answer: Any, cases: Any) -> Any:
-        x, *rest = cases
+        x, *rest = (t.double() for t in cases)
         return {
             "counted": call(answer, *cases, count=True),
             "one": call(answer, x[:1], *rest),
@@ -162,6 +145,7 @@ class Hoisted(Exercise):
         x, h, w, r, b = cases
         states = self.run(x, h, w, r, b)
         without = self.run(x, h, w, r, torch.zeros_like(b))
+        once = "the same tensor T times, overwritten at every step: keep a new one of each"
         repeated = torch.tanh(x @ w.T + b + h @ r.T)
         values = compare(
             "all states",
@@ -174,11 +158,21 @@ class Hoisted(Exercise):
                 (torch.cat([h[None], states[:-1]]), "the state after each step, not before it"),
                 (without, "b is missing"),
                 (repeated, "each step starts from the state before it, not from h0"),
+                (self.run(x, h, w, r.T, b), "r is (to, from): h @ r.T"),
+                (partial(self.run, x, h, w, r, b, bend=torch.sigmoid), "tanh, not the sigmoid"),
+                (partial(self.run, x, h, w, r, b, bend=torch.clone), "tanh is missing"),
+                (states.transpose(0, 1), "steps first, then sequences: (t, n, hidden)"),
+                (states.flip(0), "the first step first: turn them round"),
+                (states[-1:].expand_as(states), once),
             ],
             rtol=1e-4,
             atol=1e-5,
         )
-        one = compare("a single step", 0.5, outputs["one"], states[:1], rtol=1e-4, atol=1e-5)
+        name, wide = "a single step", states[:1].double()
+        one = compare(name, 0.5, outputs["one"], wide, rtol=1e-4, atol=1e-5)
+        if one.lost and not one.hint and not values.lost:
+            hint = "here is one step, in float64: take the number of steps and the dtype from x"
+            one = Item(name, 0.5, 0.0, one.message, hint)
         return [values, one, self.launches(outputs["counted"], values, cases)]
 
     def launches(self, made: Call, values: Item, cases: Any) -> Item:
@@ -210,9 +204,11 @@ class Hoisted(Exercise):
         return Item(name, points, 0.0, message, hint)
 
     @staticmethod
-    def run(x: torch.Tensor, h: torch.Tensor, w: Any, r: Any, b: Any) -> torch.Tensor:
+    def run(
+        x: torch.Tensor, h: torch.Tensor, w: Any, r: Any, b: Any, bend: Any = torch.tanh
+    ) -> torch.Tensor:
         states = []
         for row in x:
-            h = torch.tanh(row @ w.T + h @ r.T + b)
+            h = bend(row @ w.T + h @ r.T + b)
             states.append(h)
         return torch.stack(states)
