@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -17,7 +18,8 @@ from typing import Any
 import nbformat
 import pytest
 from needs import need
-from roofline.course import assign, commands, feedback, folder, grading, running, sandbox
+from roofline.course import assign, commands, feedback, folder, grading, report, running, sandbox
+from roofline.course.analysis import analyse
 from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book
 from roofline.grading import find
@@ -142,6 +144,9 @@ def test_the_commands_from_nothing_to_pages(walked: dict[str, Any]) -> None:
     page = (course / "feedback" / "ben" / CHAPTER / f"{CHAPTER}.html").read_text("utf-8")
     assert "sealed(" not in page and "HIDDEN" not in page
     assert page.count("not attempted yet") >= len(EVERYTHING) - len(HALF)
+    release = course / "release" / CHAPTER
+    links = re.findall(r"\]\(([^)#:]+)[)#]", (release / f"{CHAPTER}.ipynb").read_text("utf-8"))
+    assert "glossary.md" in links and all((release / link).is_file() for link in links)
     secret = (course / "secret").read_text().strip()
     word = folder.open_course(course).word(CHAPTER)
     assert secret not in page and word not in page
@@ -161,8 +166,16 @@ def test_a_second_run_grades_only_what_changed(course: Course) -> None:
     rows(course, force=True)
     first = auto_scores(course)
     assert rows(course)["ana"] == ("unchanged", FULL)
-    hand_in(course.submitted, "ben", EVERYTHING[:4])
+    path = hand_in(course.submitted, "ben", EVERYTHING[:4])
+    beside = path.parent / "pictures" / "mine.png"
+    beside.parent.mkdir()
+    beside.write_bytes(b"a picture")
+    (path.parent / "linked.txt").symlink_to(course.root / "secret")
     again = rows(course)
+    graded = course.autograded / "ben" / CHAPTER
+    there = {p.relative_to(graded).as_posix() for p in graded.rglob("*") if p.is_file()}
+    assert there == {f"{CHAPTER}.ipynb", "pictures/mine.png"}
+    assert (graded / "pictures" / "mine.png").read_bytes() == b"a picture"
     assert again["ana"] == ("unchanged", FULL)
     assert again["ben"] == ("graded", points(EVERYTHING[:4]))
     assert rows(course, force=True)["ana"] == ("graded", FULL)
@@ -291,9 +304,12 @@ def test_without_a_sandbox_nothing_is_run(course: Course, monkeypatch: pytest.Mo
         rows(course)
     assert auto_scores(course) == before
     graded = grading.grade(course, CHAPTER, trust=True, students=["ben"])
-    assert graded[0].score == FULL and "without a sandbox" in graded[0].reason
+    assert graded[0].score == FULL and "sandbox: none" in graded[0].reason
     notes = [json.loads(path.read_text()) for path in course.runs.iterdir()]
     assert "none" in {note["sandbox"] for note in notes}
+    (page,) = feedback.feedback(course, CHAPTER, students=["ben"])
+    assert "sandbox: none" in Path(page.path).read_text("utf-8")
+    assert "sandbox: none" in report.page(analyse(course, CHAPTER))
     running.close_engines()
 
 

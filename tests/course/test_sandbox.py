@@ -174,14 +174,28 @@ def test_what_keeps_the_sandbox_from_starting_is_said(monkeypatch: pytest.Monkey
     assert (available() or "").startswith("no;")
 
 
-def test_there_is_a_sandbox_and_what_was_killed_is_replaced(sandbox: Workers) -> None:
-    assert available() is None
+def test_there_is_a_sandbox_and_what_was_killed_is_replaced(
+    sandbox: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert available() is None and sandbox.sandbox == "bubblewrap"
+    # On a kernel that takes no filter on system calls, the rest holds, and it is said.
+    refused = (
+        "from roofline.course.sandbox import seccomp\n"
+        "def install(): raise OSError(22, 'Invalid argument')\n"
+        "seccomp.install = install\n"
+    )
+    start = workers.python
+    monkeypatch.setattr(workers, "python", lambda code: start("0\n" + refused + code))
     with Workers(1) as few:
         few.start()
-        assert few.sandbox == "bubblewrap"
+        assert few.sandbox == "bubblewrap, without a filter on system calls"
+        mode = "print(next(line for line in open('/proc/self/status') if 'Seccomp:' in line))"
+        assert said(run(few, mode)).split() == ["Seccomp:", "0"]
+        assert said(run(sandbox, mode)).split() == ["Seccomp:", "2"]
+        monkeypatch.setattr(workers, "python", start)
         few._zygote.process.kill()  # type: ignore[union-attr]
         few._zygote.process.wait()  # type: ignore[union-attr]
-        assert run(few, "1").status == "done"
+        assert run(few, "1").status == "done" and few.sandbox == "bubblewrap"
     with pytest.raises(ValueError, match="closed"):
         run(few, "1")
 

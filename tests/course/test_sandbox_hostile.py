@@ -7,13 +7,18 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from course.conftest import DRILLS
-from course.submitted import CHECK, RIGHT, earned, run, said
-from roofline.course.sandbox import Workers
+from course.submitted import CHECK, LIMITS, RIGHT, WORD, earned, run, said
+from roofline.course import running
+from roofline.course.sandbox import Workers, following
+from roofline.course.work import Cell, Work
+from roofline.grading import find
+from roofline.grading.checking import grade
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +96,32 @@ def test_an_endless_answer(sandbox: Workers) -> None:
     assert earned(ran, "drill.double") == 2
     assert ran.cells[3] in ("ok", "timeout")
     assert ran.cells[3] == "timeout" or earned(ran) == 0
+
+
+def test_a_check_has_its_exercises_limit(sandbox: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of other cells, which may be shorter or longer; and it says what a notebook says."""
+    monkeypatch.setattr(following, "GRACE", 0.0)
+    monkeypatch.setattr(following, "CHECK_GRACE", 0.3)
+    slow = RIGHT.replace("    return", "    time.sleep(1.2)\n    return")
+    deaf = ENDLESS["blocked"].replace("\n", "\n    ")
+    cells = (
+        Cell(0, "import time\n" + slow),
+        Cell(1, "", *CHECK, seconds=5.0),
+        Cell(2, f"def double(x):\n    {deaf}"),
+        Cell(3, "", "drill.double", "double", seconds=0.7),
+    )
+    for cell_seconds in (1.0, 60.0):
+        work = Work("one", cells, None, replace(LIMITS, cell_seconds=cell_seconds), WORD)
+        started = time.monotonic()
+        ran = sandbox.run(work)
+        assert earned(ran) == 4
+        assert (ran.status, ran.cells[3]) == ("timeout", "timeout")
+        assert time.monotonic() - started < 30
+        assert running._why_nothing(work, ran, cells[3]) == "it was stopped after 0.7 seconds"
+    exercise = find("drill.double")
+    monkeypatch.setattr(exercise, "limit", 0.7)
+    said_here = [item.message for item in grade(exercise.id, lambda x: time.sleep(5), 0).items]
+    assert any("was stopped after 0.7 seconds" in message for message in said_here)
 
 
 def test_processor_time(sandbox: Workers) -> None:

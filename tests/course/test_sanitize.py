@@ -13,6 +13,7 @@ import pytest
 from nbgrader.preprocessors import CheckCellMetadata
 from roofline.course import files, master, sanitize
 from roofline.course.plan import names, plan, probes
+from roofline.grading import find
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "chapters" / "02_backprop" / "02_backprop.ipynb"
@@ -243,6 +244,9 @@ def test_only_what_matters_is_run(given: dict[str, Any]) -> None:
     notebook, _ = cleaned(given)
     released = {cell.cell_id: i for i, cell in enumerate(MASTER.cells)}
     run = {cell.index for cell in plan(notebook, MASTER)}
+    for cell in plan(notebook, MASTER):
+        limit = find(cell.exercise).limit if cell.exercise else None
+        assert cell.seconds == limit
     wanted = {released[c.cell_id] for c in MASTER.cells if c.graded or c.solution}
     assert wanted <= run
     # Besides, at most the imports and what the solutions call: no training, no pictures.

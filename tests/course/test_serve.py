@@ -71,6 +71,7 @@ def test_score_and_feedback_lie_beside_each(course: Course, folder: Path) -> Non
     found = once(course, folder)
     assert found["ada"]["score"] == 3.5 and found["ada"]["max_score"] == 4
     assert found["ada"]["status"] == "graded" and found["ada"]["reason"] == ""
+    assert found["ada"]["sandbox"] == "none"
     assert found["toy/b/bob"]["score"] == 0  # 4 for every x; 2.0 is more than the test's maximum
     feedback = json.loads((folder / "ada.feedback.json").read_text())
     assert [cell["score"] for cell in feedback["cells"]] == [3.0, 0.5]

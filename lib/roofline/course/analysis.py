@@ -21,6 +21,7 @@ from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book
 from roofline.course.gradebook import Graded as Known
 from roofline.course.learning import Learning, learning
+from roofline.course.rows import UNSANDBOXED
 from roofline.course.scores import Graded, Score, all_scores, graded_cells
 from roofline.grading import UnknownExercise, find
 
@@ -120,7 +121,8 @@ def analyse(course: Course, assignment: str) -> Analysis:
         exercises=lines,
         fails_most=_fails_most(lines),
         discriminates_least=_discriminates_least(lines),
-        unsandboxed=_unsandboxed(course, {one.run for one in known.values()}),
+        unsandboxed=any(UNSANDBOXED in one.reason for one in known.values())
+        or _unsandboxed(course, {one.run for one in known.values()}),
     )
 
 

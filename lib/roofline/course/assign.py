@@ -16,6 +16,8 @@ from roofline.course.gradebook import Book
 from roofline.course.master import load
 from roofline.course.plan import probes
 
+GLOSSARY = "glossary.md"
+
 
 def own_sources() -> Path | None:
     """The folder of this course's solved chapters, if this is a checkout of it."""
@@ -39,6 +41,7 @@ def release(
             target = course.source / assignment / path.relative_to(base)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+        _bring_glossary(base, course.source / assignment)
     _generate(course, assignment)
     with Book(course) as book:
         if due is not None:
@@ -106,6 +109,17 @@ def _notebooks(origin: Path) -> tuple[Path, list[Path]]:
     if not any(path.suffix == ".ipynb" and path.parent == origin for path in found):
         raise CourseError(f"there is no notebook in {origin}")
     return origin, found
+
+
+def _bring_glossary(origin: Path, folder: Path) -> None:
+    """The chapters of this course link to the glossary that lies beside their folders. A class may
+    get one folder alone, so it gets the glossary in it, and the links lead there."""
+    glossary = origin.parent / GLOSSARY
+    for path in folder.glob("*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        if f"](../{GLOSSARY}" in text and glossary.is_file():
+            path.write_text(text.replace(f"](../{GLOSSARY}", f"]({GLOSSARY}"), encoding="utf-8")
+            shutil.copyfile(glossary, folder / GLOSSARY)
 
 
 def _generate(course: Course, assignment: str) -> None:

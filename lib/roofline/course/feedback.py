@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +25,8 @@ from nbformat import NotebookNode
 from roofline.course.files import plain
 from roofline.course.folder import Course, CourseError
 from roofline.course.gradebook import Book, Stopped
-from roofline.course.marking import harmless
 from roofline.course.master import Master, load
+from roofline.course.shown import markdown
 from roofline.course.writing import write_whole
 
 MARK = "roofline-feedback"
@@ -144,12 +144,9 @@ def _grades(book: Book, assignment: str, student: str, notebook: str) -> dict[st
 def render(notebook: NotebookNode, master: Master, grades: dict[str, Any]) -> str:
     """The page of a graded notebook, as HTML that does nothing."""
     known = master.by_id
-    released = {cell.shown for cell in master.cells}
     for cell in notebook.cells:
         own = cell.metadata.get("nbgrader")
         if not own:
-            if cell.cell_type == "markdown" and cell.source not in released:
-                cell.source = harmless(cell.source)
             continue
         name = own.get("grade_id", "")
         if name in known and known[name].fixed:
@@ -159,13 +156,11 @@ def render(notebook: NotebookNode, master: Master, grades: dict[str, Any]) -> st
                 if output.output_type == "error":  # a traceback quotes the line that failed
                     output.traceback = [f"{output.ename}: a test that isn't shown failed"]
                     output.evalue = ""
-        elif cell.cell_type == "markdown":
-            cell.source = harmless(cell.source)
         if own.get("grade") or own.get("task"):
             own["score"] = grades["scores"].get(name, 0.0)
             own["points"] = known[name].points if name in known else 0.0
         if own.get("solution") or own.get("task"):
-            own["comment"] = harmless(plain(grades["comments"].get(name, "")))
+            own["comment"] = plain(grades["comments"].get(name, ""))
     exporter = _exporter()
     resources = {
         "unique_key": master.name,
@@ -198,6 +193,10 @@ def _exporter() -> Any:
     coloured = lru_cache(maxsize=512)(Highlight2HTML(pygments_lexer="ipython3"))
 
     class Exporter(HTMLExporter):
+        def default_filters(self) -> Iterator[tuple[str, Any]]:
+            yield from super().default_filters()
+            yield "markdown2html", markdown
+
         def from_notebook_node(  # type: ignore[override]
             self, nb: NotebookNode, resources: dict[str, Any] | None = None, **more: Any
         ) -> tuple[str, dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,3 +107,23 @@ def _is_text(name: str) -> bool:
 def plain(text: str) -> str:
     """Text that every file and database takes: no lone surrogates, no NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+_NUMBER = re.compile(r"&#x?[0-9a-f]+;?", re.I)
+
+
+def without_formula_links(text: str) -> str:
+    """HTML or LaTeX without ``\\href``, with which MathJax would make a link to anything."""
+    if "\\href" not in _decoded(text):
+        return text
+    return _decoded(text).replace("\\href", "href")
+
+
+def _decoded(text: str) -> str:
+    """Letters and backslashes as themselves; what is markup stays written as it is."""
+    return _NUMBER.sub(lambda m: _letter(m[0]), text).replace("&bsol;", "\\")
+
+
+def _letter(reference: str) -> str:
+    found = html.unescape(reference)
+    return found if found.isalpha() or found == "\\" else reference

@@ -206,6 +206,7 @@ unmatched/
 _CONFIG = '''\
 """So that nbgrader's own commands and formgrader work from this folder."""
 
+import importlib.util
 import os
 import sys
 import tomllib
@@ -224,4 +225,7 @@ c.OverwriteCells.add_missing_cells = True
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = "."
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\\nraise NotImplementedError()"}
+# Formgrader shows what students wrote without what could act in the browser of whoever grades.
+if importlib.util.find_spec("roofline") is not None:
+    c.HTMLExporter.filters = {"markdown2html": "roofline.course.shown.markdown"}
 '''

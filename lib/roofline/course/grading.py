@@ -13,11 +13,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 
 from roofline.course import marking, pool, running
+from roofline.course.beside import put_beside
 from roofline.course.files import Files, read_files
 from roofline.course.fingerprint import code_version, private_exercises
 from roofline.course.folder import Course, CourseError
@@ -86,7 +88,8 @@ def grade(
         if not scheduler:
             # If there is no sandbox, say so before anything is written.
             run.sandbox = running.engine(run.setup).workers.sandbox
-        with noted(course, run.facts(len(todo), scheduler), rows) as run.id:
+        run.facts = run.about(len(todo), scheduler)
+        with noted(course, run.facts, rows) as run.id:
             try:
                 for row in run.graded(todo, scheduler):
                     rows.append(row)
@@ -136,8 +139,9 @@ class _Run:
         self.open: dict[str, _Ready] = {}
         self.id = ""
         self.sandbox = "unknown"  # on a cluster, each worker has its own
+        self.facts: dict[str, Any] = {}
 
-    def facts(self, count: int, scheduler: str | None) -> dict[str, Any]:
+    def about(self, count: int, scheduler: str | None) -> dict[str, Any]:
         """What is recorded of the run."""
         return {
             "assignment": self.assignment,
@@ -196,7 +200,6 @@ class _Run:
             cells = {n: plan(b, self.masters[n], ready.only) for n, b in runnable.items()}
             self.open[given.student] = ready
             files = {**ready.beside, **self.beside}
-            ready.beside = {}
             limits = self.course.settings.limits
             yield running.item(given.student, cells, files, self.word, limits, self.setup)
 
@@ -235,8 +238,9 @@ class _Run:
         grades: list[Grades] = []
         results: dict[str, Any] = {}
         reasons = [*ready.problems.values()]
-        if self.sandbox == "none" and outcome["notebooks"]:
+        if outcome.get("sandbox") == "none":
             reasons.append(UNSANDBOXED)
+            self.facts["sandbox"] = "none"
         seconds = 0.0
         for name, notebook in ready.notebooks.items():
             master = self.masters[name]
@@ -253,6 +257,8 @@ class _Run:
                 broken = [exercise for exercise, result in found.items() if result.get("broken")]
                 reasons += [f"the exercise {exercise} itself failed" for exercise in broken]
             self._write(ready, name, notebook, reasons)
+        if ready.only is None:
+            put_beside(self._autograded(ready), ready.beside)
         status = "refused" if len(ready.problems) == len(self.masters) else "graded"
         reason = "; ".join(dict.fromkeys([*reasons, *ready.notes]))[:2000]
         student = ready.given.student
@@ -277,7 +283,7 @@ class _Run:
         return self._row(ready.given, score, status, reason, graded)
 
     def _write(self, ready: _Ready, name: str, notebook: NotebookNode, reasons: list[str]) -> None:
-        path = self.course.autograded / ready.given.student / self.assignment / f"{name}.ipynb"
+        path = self._autograded(ready) / f"{name}.ipynb"
         if ready.only is not None:
             notebook = marking.merge(path, notebook, ready.only)
         else:
@@ -285,6 +291,9 @@ class _Run:
         for leftover in path.parent.glob(".*.part"):  # of a run that was killed
             leftover.unlink(missing_ok=True)
         write_whole(path, marking.to_bytes(notebook))
+
+    def _autograded(self, ready: _Ready) -> Path:
+        return self.course.autograded / ready.given.student / self.assignment
 
     def _row(
         self,

@@ -11,7 +11,7 @@ import nbformat
 from bleach.css_sanitizer import CSSSanitizer
 from nbformat import NotebookNode
 
-from roofline.course.files import plain
+from roofline.course.files import plain, without_formula_links
 from roofline.course.gradebook import Grades
 from roofline.course.master import Master
 from roofline.course.plan import probes
@@ -196,8 +196,10 @@ def output(given: Any) -> NotebookNode | None:
         return None
     data: dict[str, str] = {}
     for name, value in given["data"].items():
-        if name in ("text/plain", "text/latex"):
+        if name == "text/plain":
             data[name] = _text(value)
+        elif name == "text/latex":
+            data[name] = without_formula_links(_text(value))
         elif name in _PICTURES and isinstance(value, str):
             data[name] = "".join(value.split())
         elif name == "text/html":
@@ -211,7 +213,8 @@ def output(given: Any) -> NotebookNode | None:
 def harmless(markup: str) -> str:
     """HTML without anything that acts: no script, no handlers, no forms, no links elsewhere."""
     css = CSSSanitizer()
-    return bleach.clean(markup, tags=_TAGS, attributes=_ATTRIBUTES, css_sanitizer=css, strip=True)
+    clean = bleach.clean(markup, tags=_TAGS, attributes=_ATTRIBUTES, css_sanitizer=css, strip=True)
+    return without_formula_links(clean)
 
 
 def _text(value: Any) -> str:

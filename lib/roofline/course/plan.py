@@ -25,10 +25,11 @@ from roofline.grading import UnknownExercise, find
 
 @dataclass(frozen=True)
 class Probe:
-    """A check cell of ours: which exercise, and the name of the answer."""
+    """A check cell of ours: which exercise, the name of the answer, and its limit in seconds."""
 
     exercise: str
     answer: str
+    seconds: float
 
 
 def probes(master: Master) -> dict[str, Probe]:
@@ -63,10 +64,9 @@ def _probe(source: str) -> Probe | None:
     if len(set(calls)) != 1:
         return None
     try:
-        find(calls[0][0])
+        return Probe(*calls[0], float(find(calls[0][0]).limit))
     except UnknownExercise:
         return None
-    return Probe(*calls[0])
 
 
 def plan(notebook: NotebookNode, master: Master, only: str | None = None) -> tuple[Cell, ...]:
@@ -78,7 +78,7 @@ def plan(notebook: NotebookNode, master: Master, only: str | None = None) -> tup
         own = [entry for entry in own if entry[2] is None or entry[2].exercise == only]
     tests = {c.grade_id for c in master.cells if c.graded and not c.solution}
     cells = [
-        Cell(i, cell.source, probe.exercise, probe.answer)
+        Cell(i, cell.source, probe.exercise, probe.answer, seconds=probe.seconds)
         if probe
         else Cell(i, cell.source, locked=_grade_id(cell) in tests)
         for i, cell, probe in own

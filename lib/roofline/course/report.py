@@ -11,6 +11,7 @@ from typing import Any
 
 from roofline.course.analysis import FEW, Analysis, ExerciseLine
 from roofline.course.folder import CourseError
+from roofline.course.rows import UNSANDBOXED
 from roofline.course.writing import write_whole
 
 # Okabe and Ito's palette, told apart with every kind of colour vision.
@@ -40,11 +41,6 @@ def page(analysis: Analysis) -> str:
     """The whole page. Names that students chose are only ever text in it."""
     title = html.escape(f"{analysis.assignment} · {analysis.course}")
     parts = [f"<h1>{title}</h1>", *map(_paragraph, summary(analysis))]
-    if analysis.unsandboxed:
-        parts.append(
-            '<p class="warning">Some submissions ran without a sandbox: their code could have '
-            "read and changed anything that the grader may.</p>"
-        )
     if analysis.scores:
         parts += ["<h2>Scores</h2>", _picture(distribution(analysis), says_distribution(analysis))]
     if analysis.exercises:
@@ -85,6 +81,11 @@ def summary(analysis: Analysis) -> list[str]:
         (analysis.handed_in_again, "were graded more than once with different content"),
     ]
     lines += [f"{number} submissions {what}." for number, what in counts if number]
+    if analysis.unsandboxed:
+        lines.append(
+            f"{UNSANDBOXED}. Some submissions ran without one: their code could have read and "
+            "changed anything that the grader may."
+        )
     return lines
 
 
@@ -156,7 +157,8 @@ def _picture(figure: Any, says: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
+    warning = ' class="warning"' if text.startswith(UNSANDBOXED) else ""
+    return f"<p{warning}>{html.escape(text)}</p>"
 
 
 def _exercises(analysis: Analysis) -> Iterable[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-UNSANDBOXED = "run without a sandbox"  # the reason of a row says so
+UNSANDBOXED = "sandbox: none"  # the reason of a row says so
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,13 @@ def grade_one(item: Plain) -> Plain:
     """Run a submission's notebooks and judge what their probes hand in.
 
     Gives ``{"student", "notebooks": {name: {"status", "reason", "outputs", "cells", "results",
-    "seconds", "cpu_seconds"}}, "failed"}``; ``failed`` says why it has to be tried again, or is
-    empty. Raises nothing but NoSandbox.
+    "seconds", "cpu_seconds"}}, "failed", "sandbox"}``; ``failed`` says why it has to be tried
+    again, or is empty; ``sandbox`` is ``"bubblewrap"`` or ``"none"``. Raises nothing but NoSandbox.
     """
     given = item["setup"]
     here = engine(Setup(**{**given, "overlay": tuple(map(tuple, given["overlay"]))}))
     done: Plain = {"student": item["student"], "notebooks": {}, "failed": ""}
+    done["sandbox"] = here.workers.sandbox
     with tempfile.TemporaryDirectory(prefix="roofline-work-") as folder:
         files = _unpack(item["files"], Path(folder) / "files") if item["files"] else None
         for name, cells in item["notebooks"].items():
@@ -170,7 +171,7 @@ def _judged(judges: Judges, work: Work, ran: Ran, cell: Cell, done: Plain) -> di
     exercise = str(cell.exercise)
     message = ran.messages.get(exercise)
     if message is None:
-        return _nothing(exercise, _why_nothing(ran, cell))
+        return _nothing(exercise, _why_nothing(work, ran, cell))
     answer = judges.judge(exercise, message, case_seed(work.word, exercise))
     if "failed" in answer:
         done["failed"] = f"the judge failed over {exercise}: {answer['failed']}"
@@ -182,7 +183,10 @@ def _judged(judges: Judges, work: Work, ran: Ran, cell: Cell, done: Plain) -> di
     return result
 
 
-def _why_nothing(ran: Ran, cell: Cell) -> str:
+def _why_nothing(work: Work, ran: Ran, cell: Cell) -> str:
+    late = cell.too_long(work.limits)
+    if ran.cells.get(cell.index) == "timeout" and ran.reason == late:
+        return late
     for output in ran.outputs.get(cell.index, []):
         if output.get("output_type") == "error":
             said = " ".join(str(output.get("evalue", "")).split())[:200]

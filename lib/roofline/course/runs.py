@@ -20,9 +20,10 @@ from roofline.course.writing import write_whole
 def noted(course: Course, facts: dict[str, Any], rows: list[Any]) -> Iterator[str]:
     """Note a run's start and its end, whatever the end; gives the run's id.
 
-    A file of a run that was killed says ``running``. ``scores`` stands for all rows' scores: two
-    runs with the same ``scores`` gave everybody the same. Readable by the owner only, for it holds
-    the sealed word. Raises :class:`CourseError` if nothing can be written.
+    ``facts`` may change until the end. A file of a run that was killed says ``running``. ``scores``
+    stands for all rows' scores: two runs with the same ``scores`` gave everybody the same. Readable
+    by the owner only, for it holds the sealed word. Raises :class:`CourseError` if nothing can be
+    written.
     """
     started = datetime.now(UTC)
     identity = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
@@ -32,11 +33,10 @@ def noted(course: Course, facts: dict[str, Any], rows: list[Any]) -> Iterator[st
         "state": "running",
         "started": started.isoformat(timespec="seconds"),
         "versions": _versions(),
-        **facts,
     }
 
     def write(**more: Any) -> None:
-        text = json.dumps(note | more, indent=1, sort_keys=True) + "\n"
+        text = json.dumps(note | facts | more, indent=1, sort_keys=True) + "\n"
         write_whole(path, text.encode(), 0o600)
 
     try:

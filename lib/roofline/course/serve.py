@@ -245,7 +245,7 @@ class Server:
         score = _nothing("graded", reason) | about
         score["score"] = round(sum(value or 0.0 for value in grades.scores.values()), 6)
         score["waiting"] = any(value is None for value in grades.scores.values())
-        score["sandbox"] = "none" if self.trust else "bubblewrap"
+        score["sandbox"] = done["sandbox"]
         cells = [
             {"cell": cell.grade_id, "points": cell.points, "score": grades.scores[cell.grade_id]}
             for cell in master.cells

@@ -28,9 +28,10 @@ class Cell:
     """One cell to run. ``index`` is its place in the notebook.
 
     With ``exercise`` it is a check cell, which isn't run as text: the exercise's probe is called on
-    what the name ``answer`` stands for, on cases drawn from the sealed word. ``locked`` marks an
-    instructor's own test: before it runs, the libraries and IPython's hooks are put back as they
-    were, whatever earlier cells have patched.
+    what the name ``answer`` stands for, on cases drawn from the sealed word; ``seconds`` is the
+    exercise's own time limit, which holds for it whatever :class:`Limits` says of other cells.
+    ``locked`` marks an instructor's own test: before it runs, the libraries and IPython's hooks are
+    put back as they were, whatever earlier cells have patched.
     """
 
     index: int
@@ -38,6 +39,17 @@ class Cell:
     exercise: str | None = None
     answer: str | None = None
     locked: bool = False
+    seconds: float | None = None
+
+    def limit(self, limits: Limits) -> float:
+        """Seconds that it may take."""
+        return limits.cell_seconds if self.seconds is None else self.seconds
+
+    def too_long(self, limits: Limits) -> str:
+        """What is said if it has to be ended from outside; of a check, as in a notebook."""
+        if self.seconds is not None:
+            return f"it was stopped after {self.seconds:g} seconds"
+        return f"a cell took longer than {limits.cell_seconds:g} s and would not be stopped"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from roofline.course.sandbox.frames import Forged, Reader
-from roofline.course.sandbox.settings import GRACE
-from roofline.course.work import Ran, Status, Work
+from roofline.course.sandbox.settings import CHECK_GRACE, GRACE
+from roofline.course.work import Cell, Ran, Status, Work
 
 PATIENCE = 20.0  # seconds that may pass from a submission's end to the word of its supervisor
 
@@ -50,14 +50,14 @@ def follow(work: Work, control: socket.socket, pipe: int) -> Ran:
         if pipe in ready and not _feed(reader, pipe, give_up, stop is not None):
             waiting.unregister(pipe)
             open_pipe = False
-        if reader.started != started:
-            started = reader.started
-            cell_deadline = time.monotonic() + work.limits.cell_seconds + GRACE
-        if reader.running is None:
+        cell = reader.cell
+        if cell is None:
             cell_deadline = backstop
+        elif reader.started != started:
+            cell_deadline = time.monotonic() + patience(cell, work)
         elif stop is None and time.monotonic() >= cell_deadline:
-            seconds = work.limits.cell_seconds
-            give_up("timeout", f"a cell took longer than {seconds:g} s and would not be stopped")
+            give_up("timeout", cell.too_long(work.limits))
+        started = reader.started
         if reader.ended:  # nothing can follow; what still runs is not waited for
             give_up("done", "")
         if control.fileno() in ready:
@@ -74,6 +74,11 @@ def follow(work: Work, control: socket.socket, pipe: int) -> Ran:
     except ValueError:
         report = {"status": "failed", "reason": "the sandbox's supervisor is gone"}
     return _ended(ran, reader, stop, report)
+
+
+def patience(cell: Cell, work: Work) -> float:
+    """Seconds from a cell's start to when it is ended from outside."""
+    return cell.limit(work.limits) + (GRACE if cell.seconds is None else CHECK_GRACE)
 
 
 def _feed(reader: Reader, pipe: int, give_up: Any, deaf: bool) -> bool:

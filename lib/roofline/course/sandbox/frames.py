@@ -24,7 +24,7 @@ import json
 import math
 from typing import Any
 
-from roofline.course.work import Ran, Work
+from roofline.course.work import Cell, Ran, Work
 
 STATUSES = ("ok", "error", "timeout", "output-capped")
 MAX_LINE_FACTOR = 7  # JSON writes one character in 6 at most, and then there are names
@@ -60,6 +60,11 @@ class Reader:
         self._buffer = bytearray()
         self._looked = 0  # there is no line's end before this
         self._message = ("", 0)
+
+    @property
+    def cell(self) -> Cell | None:
+        """The cell that runs."""
+        return None if self.running is None else self._cells[self.running]
 
     def feed(self, data: bytes) -> None:
         """Take some more bytes. Raises :class:`Forged`."""

@@ -12,9 +12,9 @@ import time
 from contextlib import suppress
 from typing import IO, Any
 
-from roofline.course.sandbox.following import killed
+from roofline.course.sandbox.following import killed, patience
 from roofline.course.sandbox.frames import Forged, Reader
-from roofline.course.sandbox.settings import GRACE, environment, python
+from roofline.course.sandbox.settings import environment, python
 from roofline.course.work import Ran, Status, Work
 
 CODE = "from roofline.course.sandbox.fresh import serve; serve({!r})"
@@ -66,7 +66,9 @@ def _follow(work: Work, ran: Ran, process: subprocess.Popen[bytes]) -> None:
             piece = pieces.get(timeout=max(min(deadline, cell_deadline) - time.monotonic(), 0.01))
         except queue.Empty:
             if time.monotonic() >= min(deadline, cell_deadline):
-                stop = "timeout", "took longer than it may and would not be stopped"
+                cell = reader.cell if time.monotonic() < deadline else None
+                why = f"took longer than {work.limits.wall_seconds:g} s"
+                stop = "timeout", cell.too_long(work.limits) if cell else why
                 break
             continue
         if not piece:
@@ -80,8 +82,8 @@ def _follow(work: Work, ran: Ran, process: subprocess.Popen[bytes]) -> None:
             if not started:
                 deadline = time.monotonic() + work.limits.wall_seconds
             started = reader.started
-            cell_deadline = time.monotonic() + work.limits.cell_seconds + GRACE
-        if reader.running is None:
+            cell_deadline = time.monotonic() + (patience(reader.cell, work) if reader.cell else 0)
+        if reader.cell is None:
             cell_deadline = deadline
     _end(process)
     while pieces.qsize():  # the thread may wait to put one more

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
@@ -98,12 +99,25 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 # Offsets in struct seccomp_data.
 _NUMBER, _ARCHITECTURE, _FIRST, _SECOND, _FOURTH = 0, 4, 16, 24, 40
-_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+_PR_SET_SECCOMP, _MODE_FILTER, _PR_SET_NO_NEW_PRIVS = 22, 2, 38
 
 
 def supported() -> bool:
-    """Whether there is a filter for this machine's architecture."""
-    return platform.machine() in _ARCHITECTURES
+    """Whether there is a filter for this machine's architecture, and its kernel takes it.
+
+    Tried in a child, for a filter stays; call it where no other thread runs.
+    """
+    if platform.machine() not in _ARCHITECTURES:
+        return False
+    child = os.fork()
+    if child == 0:
+        try:
+            prctl(_PR_SET_NO_NEW_PRIVS, 1)
+            install()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def program(machine: str) -> bytes:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 GRACE = 2.0  # seconds that a cell gets to end by itself when its time is over
+CHECK_GRACE = 5.0  # the same for a check, whose cases are made before its own clock starts
 
 _LIBRARY = str(Path(__file__).parents[3])
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")

@@ -49,8 +49,9 @@ class Workers:
         overlay: folder of private exercises, or several as in ``ROOFLINE_EXERCISES``.
         user: who submissions run as if this process is root's.
 
-    ``sandbox`` is ``"bubblewrap"`` or ``"none"``, once started. Raises :class:`NoSandbox` when used
-    where there is no sandbox, without ``trust``.
+    ``sandbox`` is ``"bubblewrap"`` or ``"none"``, once started; it adds if this kernel takes no
+    filter on system calls. Raises :class:`NoSandbox` when used where there is no sandbox, without
+    ``trust``.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Workers:
             try:
                 self._zygote = _Zygote(self.user, self.overlay)
                 self.sandbox = "bubblewrap"
+                if not self._zygote.filtered:
+                    self.sandbox += ", without a filter on system calls"
                 return
             except NoSandbox as error:
                 why = str(error)
@@ -189,6 +192,7 @@ class _Zygote:
                 with suppress(OSError):
                     self.door.sendall(json.dumps(first).encode() + b"\n")
                 word = self._first_word()
+                self.filtered = bool(word.get("filtered"))
                 if not word.get("ready"):
                     self.close()
                     errors.seek(0)

@@ -21,6 +21,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from roofline.course.sandbox import bubble, kernel, seccomp, supervise
@@ -63,14 +64,15 @@ def main(descriptor: int) -> None:
         if len(os.listdir("/proc/self/task")) > 1:
             raise supervise.Failed("an imported library has started threads, which can't be forked")
         supervise.make(folders).end()
+        filtered = seccomp.supported()
         kernel.undumpable()
     except (supervise.Failed, OSError) as error:
         door.sendall(json.dumps({"failed": str(error)[:300]}).encode() + b"\n")
         return
-    door.sendall(json.dumps({"ready": True}).encode() + b"\n")
+    door.sendall(json.dumps({"ready": True, "filtered": filtered}).encode() + b"\n")
     gc.collect()
     gc.freeze()
-    _serve(door, folders, runner.run)
+    _serve(door, folders, partial(_student, runner.run, filtered))
 
 
 def settle(user: str) -> dict[str, str]:
@@ -90,9 +92,15 @@ def settle(user: str) -> dict[str, str]:
         kernel.dumpable()  # until everything is checked
     for folder in folders.values():
         if not os.access(folder, os.R_OK | os.X_OK):
-            name = pwd.getpwuid(os.getuid()).pw_name
-            raise supervise.Failed(f"the user {name} can't read {folder}: make it readable")
+            raise supervise.Failed(f"the user {_me()} can't read {folder}: make it readable")
     return folders
+
+
+def _me() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, as a rule
+        return str(os.getuid())
 
 
 def staged(folders: list[str]) -> dict[str, str]:
@@ -110,7 +118,7 @@ def staged(folders: list[str]) -> dict[str, str]:
     return made
 
 
-def _serve(door: socket.socket, folders: dict[str, str], run: Callable[..., None]) -> None:
+def _serve(door: socket.socket, folders: dict[str, str], student: Callable[..., None]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     door.settimeout(1.0)
     while True:
@@ -125,7 +133,7 @@ def _serve(door: socket.socket, folders: dict[str, str], run: Callable[..., None
             if os.fork() == 0:
                 try:
                     door.close()
-                    _one(descriptors, folders, run)
+                    _one(descriptors, folders, student)
                 finally:
                     os._exit(0)
         for descriptor in descriptors:
@@ -138,18 +146,15 @@ def _reap() -> None:
             pass
 
 
-def _one(descriptors: list[int], folders: dict[str, str], run: Callable[..., None]) -> None:
+def _one(descriptors: list[int], folders: dict[str, str], student: Callable[..., None]) -> None:
     kernel.die_with_parent(signal.SIGKILL)
     report, source, target = descriptors
     control = socket.socket(fileno=report)
-
-    def student(held: int) -> None:
-        _student(source, target, held, run)
-
-    supervise.supervise(control, folders, student, close=(source, target))
+    inside = partial(student, source, target)
+    supervise.supervise(control, folders, inside, close=(source, target))
 
 
-def _student(source: int, target: int, held: int, run: Callable[..., None]) -> None:
+def _student(run: Callable[..., None], filtered: bool, source: int, target: int, held: int) -> None:
     """In the sandbox: give up what is left, read the work, and run it."""
     from roofline.course.sandbox.runner import capture_files
 
@@ -164,7 +169,7 @@ def _student(source: int, target: int, held: int, run: Callable[..., None]) -> N
         source, target = _moved(source, 1000), _moved(target, 1001)
         os.closerange(3, 1000)
         os.closerange(1002, 1 << 16)
-        confine()
+        confine(filtered)
         with open(source, "rb") as file:
             work = unspooled(file, bubble.FOLDER)
         limit(work["limits"], held)
@@ -194,10 +199,10 @@ def _moved(descriptor: int, number: int) -> int:
     return number
 
 
-def confine() -> None:
+def confine(filtered: bool) -> None:
     """No rights, and the filter on system calls, if this machine has one."""
     kernel.drop_capabilities()
-    if seccomp.supported():
+    if filtered:
         seccomp.install()
 
 
