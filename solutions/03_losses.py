@@ -507,7 +507,8 @@ axis.legend()
 plt.show()
 
 # %% [markdown] name="smoothing-after"
-# Below the diagonal the network is surer than it should be, above it less sure. Smoothing caps the
+# Below the diagonal the network is surer than it should be, above it less sure. (The points on the left rest on
+# few pictures.) Smoothing caps the
 # logits. It is a knob, not a cure: too much of it turns a boaster into a doubter, and the calibration error
 # grows again.
 #
