@@ -9,7 +9,7 @@ import torch
 
 from roofline.grading import Exercise, Item, call, compare, exercise, generator
 
-from .shared import EVERY_HEAD, READY_MADE, together
+from .shared import EVERY_HEAD, READY_MADE, also_wide, together, where, wide
 
 
 @exercise("transformer.attention")
@@ -22,7 +22,8 @@ class Attention(Exercise):
     def cases(self, seed: int) -> Any:
         random = generator(seed)
         one = [torch.randn(s, generator=random) for s in ((5, 16), (7, 16), (7, 16))]
-        many = [torch.randn(2, 3, *t.shape, generator=random) for t in one]
+        # Another width, and laid out as heads come: cut from a width, and swapped.
+        many = [torch.randn(2, s, 3, 9, generator=random).transpose(1, 2) for s in (5, 7, 7)]
         allowed = torch.rand(5, 7, generator=random) < 0.5
         allowed[:, 2] = True  # every query sees a key
         allowed[1] = torch.arange(7) < 3  # and one surely misses some
@@ -44,8 +45,9 @@ class Attention(Exercise):
         causal = torch.ones(7, 7, dtype=torch.bool).tril()
         return {
             "one": call(answer, *one),
+            "wide": call(answer, *wide(one)),
             "many": call(answer, *many),
-            "mask": call(answer, *many, allowed),
+            "mask": call(answer, *[t.contiguous() for t in many], allowed),
             "causal": call(answer, one[1], one[1], one[2], causal),
             "large": together([call(answer, *case) for case in large]),
         }
@@ -61,8 +63,11 @@ class Attention(Exercise):
             "zero": "a score of 0 is no mask: exp(0) is 1. Which score has the weight 0?",
             "turned": "turned round: a query may look where allowed is True",
             "ignored": "allowed has no effect",
+            "first row": "every query has a row of allowed of its own",
+            "columns": "rows of allowed are queries, columns are keys: don't transpose it",
         }
-        return [
+        over_keys = "softmax over the keys, the last dimension"
+        items = [
             compare(
                 "result",
                 1,
@@ -73,7 +78,11 @@ class Attention(Exercise):
                     (run(*one, scale=1 / 16), "divide by the root of d, not by d"),
                     (run(*one, scale=4.0), "divide by the root of d, don't multiply"),
                     (run(*one, scale=1 / math.sqrt(7)), "d is the width of q, not its length"),
-                    (run(*one, over=-2), "softmax over the keys, the last dimension"),
+                    (run(*one, over=-2), over_keys),
+                    (run(*one) / 4, "divide the scores by √d, before the softmax"),
+                    (run(*one, scale=1.0) / 4, "divide the scores by √d, before the softmax"),
+                    ((one[0] @ one[1].T / 4).softmax(-1), "these are the weights: multiply by v"),
+                    ((one[0] @ one[1].T / 4).sigmoid() @ one[2], "the softmax is missing"),
                     (one[0] @ one[1].T / 4 @ one[2], "the softmax is missing"),
                 ],
             ),
@@ -82,14 +91,22 @@ class Attention(Exercise):
                 0.5,
                 outputs["many"],
                 batch,
-                [(lambda: run(*many, over=1), "softmax over the keys, the last dimension")],
+                [
+                    (lambda: run(*many, over=1), over_keys),
+                    (run(*many, scale=1 / 4), "d is the width of this q: it isn't always 16"),
+                    (run(*many, scale=1 / math.sqrt(7)), "d is the last dimension of q"),
+                ],
             ),
             compare(
                 "a mask",
                 1,
                 outputs["mask"],
                 masked,
-                [(run(*many, allowed, mistake=m), hint) for m, hint in masks.items()],
+                [
+                    *((lambda m=m: run(*many, allowed, mistake=m), h) for m, h in masks.items()),
+                    (run(*many, causal[:5]), "it is causal whatever allowed says"),
+                    (run(*many, allowed, scale=1 / 4), "d is the width of q: it isn't always 16"),
+                ],
             ),
             compare(
                 "a causal mask",
@@ -98,19 +115,28 @@ class Attention(Exercise):
                 run(*own, causal),
                 [(run(*own, causal, mistake=m), hint) for m, hint in masks.items()],
             ),
-            self.stable(outputs["large"], [run(*case) for case in large]),
         ]
+        items[0] = also_wide(items[0], outputs["wide"], run(*wide(one)))
+        return [*items, self.stable(outputs["large"], large, any(i.lost for i in items))]
 
-    @staticmethod
-    def stable(got: Any, right: list[torch.Tensor]) -> Item:
-        item = compare("scores up to ±1e6, hidden ones too", 1, got, right, rtol=1e-2, atol=1e-3)
-        if not item.lost or not got.ok:
-            return item
-        if "value 0" in item.message:
-            hint = "exp of a large score is infinite: subtract the largest, or let softmax do it"
-        else:
+    def stable(self, got: Any, large: list, before: bool) -> Item:
+        """Large scores; their own hints are for those to whom nothing else happened."""
+        run: Any = self.run
+        right = [run(*case) for case in large]
+        rounded = [run(*case, mistake="logs") for case in large]
+        hint = "the logarithm of a sum near a million is rounded: divide by the sum of exponentials"
+        name = "scores up to ±1e6, hidden ones too"
+        item = compare(name, 1, got, right, [(rounded, hint)], rtol=1e-2, atol=1e-3)
+        if item.lost and got.ok and not item.hint.startswith("the logarithm"):
             hint = "a hidden score may be the largest of all, or a million above the others: −inf"
-        return Item(item.name, 1, 0.0, item.message, hint)
+            if "value 0" in item.message:
+                hint = "scores may be far from 0: don't cut or round them"
+                if "NaN" in item.message or "infinite" in item.message:
+                    hint = "exp of a large score is infinite: subtract its row's largest before"
+            item = Item(name, 1, 0.0, item.message, "" if before else hint)
+        return where(
+            item, ("large scores", "a score of 1e6 hidden", "scores of −1e6, one of 0 hidden")
+        )
 
     @staticmethod
     def run(
@@ -129,7 +155,14 @@ class Attention(Exercise):
             return scores.softmax(over) * allowed @ v
         if mistake == "zero":
             return (scores * allowed).softmax(over) @ v
+        if mistake == "first row":
+            allowed = allowed[0]
         hidden = allowed if mistake == "turned" else ~allowed
+        if mistake == "columns":
+            hidden = hidden.mT
+        if mistake == "logs":
+            scores = scores.masked_fill(hidden, -torch.inf)
+            return (scores - scores.logsumexp(-1, keepdim=True)).exp() @ v
         return scores.masked_fill(hidden, -torch.inf).softmax(over) @ v
 
 
@@ -139,6 +172,7 @@ class Heads(Exercise):
 
     points, minutes, difficulty, importance = 4, 12, 3, 5
     forbidden = EVERY_HEAD
+    orders = ("kqv", "qvk", "kvq", "vqk", "vkq")
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -150,6 +184,7 @@ class Heads(Exercise):
         x, w_in, w_out = cases
         return {
             "one": call(answer, x[:1], w_in, w_out, 1),
+            "wide": call(answer, *wide([x[:1], w_in, w_out]), 1),
             "several": call(answer, x[:1], w_in, w_out, 3),
             "batch": call(answer, x, w_in, w_out, 4),
         }
@@ -159,13 +194,20 @@ class Heads(Exercise):
         run: Any = self.run
         hints = {
             "heads": "this is one head: cut the width into heads",
-            "order": "queries, keys, values, in this order",
+            **dict.fromkeys(self.orders, "queries, keys, values, in this order"),
             "w_in": "weights are used as in a linear layer: x @ W.T",
             "w_out": "as in a linear layer: multiply by w_out.T",
             "no w_out": "w_out is missing",
             "rows": "this cuts the sequence apart, not the width: cut, then swap dimensions",
             "back": "swap the heads back beside their width before they are put side by side",
             "scale": "a head is w / heads wide: the root is of that",
+            "no scale": "1/√(w / heads) is missing",
+            "queries": "softmax over the keys, the last dimension",
+            "causal": "no mask is asked for: every position sees every other",
+            "residual": "return the mixture alone: x is added outside",
+            "places": "heads, not positions, look apart: swap the two before attention",
+            "strided": "a head is w / heads neighbours: cut into (heads, w / heads), in this order",
+            "sideways": "put back (n, t, heads, w / heads), then join the last two",
             "interleaved": "first cut queries, keys and values, each of width w, then the heads",
             "mixed": "sequences of a batch don't see each other",
         }
@@ -175,8 +217,9 @@ class Heads(Exercise):
             right = run(x, *weights, heads)
             return compare(name, points, outputs[key], right, wrong, rtol=1e-4, atol=1e-4)
 
+        one = item("one head", 1, "one", x[:1], 1)
         return [
-            item("one head", 1, "one", x[:1], 1),
+            also_wide(one, outputs["wide"], run(*wide([x[:1], *weights]), 1)),
             item("several heads", 2, "several", x[:1], 3),
             item("a batch", 1, "batch", x, 4),
         ]
@@ -196,17 +239,28 @@ class Heads(Exercise):
         parts = both.chunk(3, dim=-1)
         if mistake == "interleaved":
             parts = both.view(n, t, heads, 3, w // heads).unbind(3)
-        if mistake == "order":
-            parts = (parts[1], parts[0], parts[2])
+        if mistake in Heads.orders:
+            parts = tuple(parts["qkv".index(letter)] for letter in mistake)
+        cut = (n, t, w // heads, heads) if mistake == "strided" else (n, t, heads, w // heads)
         if mistake == "rows":
             q, k, v = (p.reshape(n, heads, t, -1) for p in parts)
+        elif mistake == "places":
+            q, k, v = (p.reshape(cut) for p in parts)
+        elif mistake == "strided":
+            q, k, v = (p.reshape(cut).permute(0, 3, 1, 2) for p in parts)
         else:
-            q, k, v = (p.reshape(n, t, heads, -1).transpose(1, 2) for p in parts)
+            q, k, v = (p.reshape(cut).transpose(1, 2) for p in parts)
         scale = 1 / math.sqrt(w if mistake == "scale" else w // heads)
-        mixed = Attention.run(q, k, v, scale=scale)
-        if mistake not in ("back", "rows"):
+        scale = 1.0 if mistake == "no scale" else scale
+        seen = torch.ones(t, t, dtype=torch.bool).tril() if mistake == "causal" else None
+        mixed = Attention.run(q, k, v, seen, scale, -2 if mistake == "queries" else -1)
+        if mistake in ("strided", "sideways"):
+            mixed = mixed.permute(0, 2, 3, 1)
+        elif mistake not in ("back", "rows", "places"):
             mixed = mixed.transpose(1, 2)
         mixed = mixed.reshape(n, t, w)
         if mistake == "no w_out":
             return mixed
+        if mistake == "residual":
+            return x + mixed @ w_out.T
         return mixed @ (w_out if mistake == "w_out" else w_out.T)

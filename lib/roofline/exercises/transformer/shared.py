@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from roofline.grading import Call
+from roofline.grading import Call, Item, compare
 
 ONE_CALL = (
     "torch.nn.functional.scaled_dot_product_attention",
@@ -23,9 +24,16 @@ EVERY_HEAD = (
     "torch.nn.MultiheadAttention",
     "aten::_native_multi_head_attention",
     "roofline.autograd.attention",
+    "roofline.autograd.attention.explicit_attention",
     "roofline.nn.MultiheadAttention",
+    "roofline.exercises.transformer.lookup.Heads.run",
 )
-READY_MADE = (*ONE_CALL, *EVERY_HEAD)
+READY_MADE = (
+    *ONE_CALL,
+    *EVERY_HEAD,
+    "roofline.exercises.transformer.lookup.Attention.run",
+    "roofline.exercises.transformer.blocks.Blocked.run",
+)
 
 
 def plain(made: Call) -> Call:
@@ -50,3 +58,31 @@ def together(calls: Sequence[Call]) -> Call:
         return failed
     changed = list(dict.fromkeys(name for made in calls for name in made.changed))
     return replace(calls[0], value=[made.value for made in calls], changed=changed, gave_back="")
+
+
+def wide(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The same in float64."""
+    return [tensor.double() for tensor in tensors]
+
+
+def also_wide(item: Item, got: Call, right: Any) -> Item:
+    """Take half of an item if ``got``, from float64 arguments, isn't ``right`` in float64.
+
+    Work that was done in fewer digits inside passes: only the dtype of the result is promised.
+    """
+    if item.lost:
+        return item
+    other = compare(item.name, item.points, got, right, rtol=1e-4, atol=1e-5)
+    if not other.lost:
+        return item
+    message = f"with float64 arguments: {other.message}"
+    return replace(item, earned=item.points / 2, message=message, hint=other.hint)
+
+
+def where(item: Item, names: Sequence[str]) -> Item:
+    """An item about several calls that were put :func:`together`, with the calls' own names."""
+    found = re.search(r"\bvalue (\d+): ", item.message)
+    if not item.lost or not found or int(found[1]) >= len(names):
+        return item
+    before, after = item.message[: found.start()], item.message[found.end() :]
+    return replace(item, message=f"{before}{names[int(found[1])]}: {after}")
