@@ -117,9 +117,7 @@ def _gelu_tanh(x: torch.Tensor, y: torch.Tensor, *rest: torch.Tensor) -> None:
     # (1 + tanh u) / 2 = sigmoid(2u), and 2u = x (a + b x^2).
     *slope, s, t = rest
     a, b = x.new_full((), 2 * math.sqrt(2 / math.pi)), 2 * math.sqrt(2 / math.pi) * 0.044715
-    torch.mul(x, x, out=t)
-    torch.add(a, t, alpha=b, out=t)
-    torch.mul(t, x, out=s).sigmoid_()
+    torch.mul(torch.addcmul(a, x, x, value=b, out=t), x, out=s).sigmoid_()
     torch.mul(x, s, out=y)
     for d in slope:  # s + y (1 - s) (a + 3 b x^2)
         torch.addcmul(y, y, s, value=-1, out=d)

@@ -72,11 +72,11 @@ def _later(t: int, s: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def _softmax(scores: torch.Tensor, masked: bool) -> torch.Tensor:
-    """Softmax over the last dimension; where a mask leaves nothing but -inf, zeros."""
-    p = torch.softmax(scores, -1)
-    if masked and scores.shape[-1]:
-        p.masked_fill_(scores.amax(-1, keepdim=True) == -torch.inf, 0)
-    return p
+    """Softmax over the last dimension, in place; where a mask leaves nothing but -inf, zeros."""
+    if not masked or not scores.shape[-1]:
+        return torch.softmax(scores, -1, out=scores)
+    blind = scores.amax(-1, keepdim=True) == -torch.inf
+    return torch.softmax(scores, -1, out=scores).masked_fill_(blind, 0)
 
 
 @op
@@ -128,76 +128,85 @@ def _blocked(
     *batch, heads, t, d = q.shape
     key_heads, s = k.shape[-3:-1]
     on_cpu = q.device.type == "cpu"
-    room = BLOCK // 2 if on_cpu else 2**26  # for the weights of a block
-    together = max(1, room // (heads * t * s))  # samples in a block
-    step = min(t, max(16, room // (heads * s)))  # queries in a block
-    # Blocks of queries with the keys that they see, the last first: it sees all. None is all.
-    rows: list = [(None, None)]
-    if step < t:
-        ends = range(t, 0, -step)
-        rows = [(slice(max(0, end - step), end), slice(end + s - t)) for end in ends]
-        rows = rows if causal else [(row, None) for row, _ in rows]
-    masks: Sequence = [None] * -(-q.shape[:-3].numel() // together)
+    room = BLOCK if on_cpu else 2**26  # for the weights of a block
+    # Queries in a block. In causal attention the first half has no use for the later keys.
+    step = min(-(-t // 2) if causal and on_cpu and t >= 64 else t, max(16, room // (heads * s)))
+    together = max(1, room // (heads * step * s))  # samples in a block
+    # Blocks of queries with the keys that they see, the last first: it sees all.
+    rows = [
+        (slice(max(0, end - step), end), slice(end + s - t if causal else s))
+        for end in range(t, 0, -step)
+    ]
+    # Samples as matrices, one for each head, in one piece of memory: products are faster so.
+    parts = [_matrices(x).split(together * x.shape[-3]) for x in (q, k, v)]
+    masks: Sequence = [None] * len(parts[0])
     if mask is not None:
         mask = mask[(None,) * (3 - mask.dim())]
-        mask = mask.expand(*batch, heads if together > 1 else mask.shape[-3], *mask.shape[-2:])
-        masks = _pieces(mask, together)
-    none = ready(q.new_empty(()))
+        masks = _samples(mask.expand(*batch, *mask.shape[-3:]), together)
+    none, shapes = ready(q.new_empty(())), [x.shape for x in (q, k, v)]
 
-    def blocks(*tensors: torch.Tensor) -> Iterator[tuple]:
-        """Queries, keys, values, mask and ``tensors`` of some samples, each (heads, t, width)."""
-        parts = [_pieces(x, together) for x in (q, k, v, *tensors)]
-        for q_i, k_i, v_i, *others, mask_i in zip(*parts, masks, strict=True):
+    def blocks() -> Iterator[tuple]:
+        """Queries, keys and values of some samples, one matrix for each head, and their mask."""
+        for q_i, k_i, v_i, mask_i in zip(*parts, masks, strict=True):
             keys, values = (_each(ready(x), heads // key_heads) for x in (k_i, v_i))
-            yield ready(q_i), keys, values, mask_i, *[ready(x) for x in others]
+            yield ready(q_i), keys, values, mask_i
 
     def weights(
-        q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any, later: torch.Tensor
+        q: torch.Tensor,
+        k: torch.Tensor,
+        mask: Any,
+        row: Any,
+        seen: Any,
+        later: torch.Tensor,
     ) -> torch.Tensor:
-        left, right = _cut(q, row), _cut(k, seen).transpose(1, 2)
+        left, right = q[:, row], k[:, seen].transpose(1, 2)
         x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale))
         if causal:  # the last query stands beside the last key that the block sees
             n = left.shape[1]
-            (x if n == x.shape[2] else x[..., -n:]).add_(later if n == step else later[-n:, -n:])
+            x[..., -n:].add_(later if n == step else later[-n:, -n:])
         if mask is not None:
-            mask = _cut(mask, row) if mask.shape[1] > 1 else mask
-            x += mask if seen is None else mask[..., seen]
+            mask = mask[:, :, row] if mask.shape[2] > 1 else mask
+            x.view(-1, heads, *x.shape[1:]).add_(mask[..., seen])
         return _softmax(x, mask is not None).to(k.dtype)
 
     # Laid out as the linear layers before and after it take it: heads beside each other.
     y = q.new_empty((*batch, t, heads, v.shape[-1])).transpose(-3, -2)
     kept: list[torch.Tensor] = []
     later = _later(step, step, wide(q[..., :0]))
-    for out, (queries, keys, values, mask_i) in zip(_parts(y, together), blocks(), strict=True):
+    for out, (queries, keys, values, mask_i) in zip(_samples(y, together), blocks(), strict=True):
         for row, seen in rows:
             p = weights(queries, keys, mask_i, row, seen, later)
-            part = torch.bmm(p, _cut(values, seen))
-            _cut(out, row, -2).copy_(part.view(-1, heads, *part.shape[1:]))
+            out[:, :, row] = torch.bmm(p, values[:, seen]).view(-1, heads, *out[0, 0, row].shape)
             if not recompute:
                 kept.append(p)
     kept.reverse()
 
     def pullback(dy: torch.Tensor) -> tuple:
-        grads, later = _beside(q, k, v), _later(step, step, wide(q[..., :0]))
-        outs = zip(*[_parts(x, together) for x in grads], strict=True)
-        for (dq, dk, dv), (queries, keys, values, mask_i, y_i, d_i) in zip(
-            outs, blocks(y, dy), strict=True
+        grads, later = _beside(shapes, y), _later(step, step, wide(y[..., :0]))
+        samples = [_samples(x, together) for x in (*grads, y, dy)]
+        for (dq, dk, dv, y_i, d_i), (queries, keys, values, mask_i) in zip(
+            zip(*samples, strict=True), blocks(), strict=True
         ):
+            # What each query's weights lose, as they add up to 1: sum_k p dp = sum_j y dy.
+            shared = (ready(y_i) * ready(d_i)).sum(-1).reshape(-1, t, 1)
+            d_i = _matrices(ready(d_i))
             totals: list[torch.Tensor] = []
             for row, seen in rows:
-                d = _cut(d_i, row)
+                d = d_i[:, row]
                 p = kept.pop() if kept else weights(queries, keys, mask_i, row, seen, later)
-                ds = torch.bmm(d, _cut(values, seen).transpose(1, 2))
-                ds.sub_((d * _cut(y_i, row)).sum(-1, keepdim=True)).mul_(p)
-                part = torch.baddbmm(none, ds, _cut(keys, seen), beta=0, alpha=scale)
-                _cut(dq, row, -2).copy_(part.view(-1, heads, *part.shape[1:]))
+                ds = torch.bmm(d, values[:, seen].transpose(1, 2)).sub_(shared[:, row]).mul_(p)
+                part = torch.baddbmm(none, ds, keys[:, seen], beta=0, alpha=scale)
+                dq[:, :, row] = part.view(-1, heads, *part.shape[1:])
                 p, ds = p.transpose(1, 2), ds.transpose(1, 2)
-                part = torch.baddbmm(none, ds, _cut(queries, row), beta=0, alpha=scale)
+                both = (
+                    torch.baddbmm(none, ds, queries[:, row], beta=0, alpha=scale),
+                    torch.bmm(p, d),
+                )
                 if not totals:
-                    totals = [part, torch.bmm(p, d)]
+                    totals = list(both)
                 else:
-                    _cut(totals[0], seen).add_(part)
-                    _cut(totals[1], seen).baddbmm_(p, d)
+                    for total, part in zip(totals, both, strict=True):
+                        total[:, seen].add_(part)
             for out, total in zip((dk, dv), totals, strict=True):
                 if key_heads < heads:
                     total = total.unflatten(0, (-1, heads // key_heads)).sum(1)
@@ -207,31 +216,24 @@ def _blocked(
     return y, pullback
 
 
-def _beside(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _beside(shapes: list[torch.Size], like: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Room for the gradients; where one product made all three, its gradient lies in one piece."""
-    shapes = [(*x.shape[:-3], x.shape[-2], x.shape[-3], x.shape[-1]) for x in (q, k, v)]
-    if all(shape[:-2] == shapes[0][:-2] and shape[-1] == shapes[0][-1] for shape in shapes):
-        heads = [shape[-2] for shape in shapes]
-        whole = q.new_empty((*shapes[0][:-2], sum(heads), shapes[0][-1]))
+    turned = [(*shape[:-3], shape[-2], shape[-3], shape[-1]) for shape in shapes]
+    if all(shape[:-2] == turned[0][:-2] and shape[-1] == turned[0][-1] for shape in turned):
+        heads = [shape[-2] for shape in turned]
+        whole = like.new_empty((*turned[0][:-2], sum(heads), turned[0][-1]))
         return tuple([x.transpose(-3, -2) for x in whole.split(heads, -2)])
-    return tuple([q.new_empty(shape).transpose(-3, -2) for shape in shapes])
+    return tuple([like.new_empty(shape).transpose(-3, -2) for shape in turned])
 
 
-def _parts(x: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
+def _samples(x: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
     """x, (..., heads, t, d), as (n, heads, t, d) with up to ``size`` samples each."""
     return x.reshape(-1, *x.shape[-3:]).split(size)
 
 
-def _pieces(x: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
-    """x, (..., heads, t, d), as (n * heads, t, d) with up to ``size`` samples each."""
-    x = x.reshape(-1, *x.shape[-3:])
-    return x.unbind(0) if size == 1 else [p.flatten(0, 1) for p in x.split(size)]
-
-
-def _cut(x: torch.Tensor, part: slice | None, dim: int = 1) -> torch.Tensor:
-    if part is None:
-        return x
-    return x[:, part] if dim == 1 else x[..., part, :]
+def _matrices(x: torch.Tensor) -> torch.Tensor:
+    """x, (..., heads, t, d), as (n * heads, t, d), in one piece."""
+    return x.reshape(-1, *x.shape[-2:]).contiguous()
 
 
 def _each(x: torch.Tensor, groups: int) -> torch.Tensor:

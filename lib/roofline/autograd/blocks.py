@@ -27,11 +27,15 @@ def in_blocks(step: Callable[..., object], *tensors: torch.Tensor) -> None:
         step(*pieces)
 
 
-def row_blocks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Matching rows of all ``tensors``, about a block of the first, a matrix, at a time."""
-    first = tensors[0]
-    step = len(first) if whole(first) else BLOCK // first.shape[1]
-    return zip(*[x.split(max(step, 1)) for x in tensors], strict=True)
+def block_rows(x: torch.Tensor, parts: int = 1) -> int:
+    """How many rows of x, a matrix, make a block, or one of the ``parts`` that share its room."""
+    return len(x) if whole(x) else max(1, BLOCK // parts // x.shape[1])
+
+
+def row_blocks(*tensors: torch.Tensor, parts: int = 1) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Matching rows of all ``tensors``, :func:`block_rows` of the first at a time."""
+    step = max(1, block_rows(tensors[0], parts))
+    return zip(*[x.split(step) for x in tensors], strict=True)
 
 
 def wide(x: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Gradients that aren't computed until it is known where they go.
 
-The gradient of a weight is as large as the weight. Computed first and stored later it costs one
-more pass over memory; a :class:`Deferred` one is written, or added, straight into its place.
+Computed first and stored, or added to others, later, a gradient costs one more pass over memory;
+a :class:`Deferred` one is written, or added, straight into its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Deferred:
     """A gradient of ``shape``, with the dtype and device of ``like``.
 
-    ``write(out, keep)`` sets ``out`` to the gradient (keep 0) or adds the gradient to it (keep 1).
+    ``write(out, base)`` sets ``out``, a contiguous tensor, to the gradient plus ``base``, which is
+    None for nothing, or ``out`` itself, or another tensor of the shape.
     """
 
     __slots__ = ("shape", "like", "write")
@@ -27,28 +28,22 @@ class Deferred:
         self,
         shape: Sequence[int],
         like: torch.Tensor,
-        write: Callable[[torch.Tensor, int], object],
+        write: Callable[[torch.Tensor, torch.Tensor | None], object],
     ):
         self.shape = shape
         self.like = like
         self.write = write
 
-    def value(self, home: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute it, in ``home`` if that is given and fits."""
-        like = self.like
-        if home is None or home.dtype != like.dtype or home.device != like.device:
-            home = like.new_empty(self.shape)
-        self.write(home, 0)
-        return home
-
     def give(self, node: Node) -> None:
-        """Compute it where ``node`` collects its gradient."""
-        if node.grad is None:
-            node.grad = node.own = self.value(node.home)
-        elif node.grad is node.own:
-            self.write(node.grad, 1)
-        else:
-            node.grad = node.own = node.grad + self.value()
+        """Compute it where ``node`` collects its gradient, in its ``home`` if it is the first."""
+        base, like = node.grad, self.like
+        out = node.home if base is None else node.own if base is node.own else None
+        if out is None or not (
+            out.is_contiguous() and out.dtype == like.dtype and out.device == like.device
+        ):
+            out = like.new_empty(self.shape)
+        self.write(out, base)
+        node.grad = node.own = out
 
 
 class Part(Deferred):
@@ -68,12 +63,14 @@ class Part(Deferred):
 def window(grad: torch.Tensor, shape: Sequence[int], index: Any) -> Deferred:
     """Zeros of ``shape`` with ``grad`` at ``index``, a basic index."""
 
-    def write(out: torch.Tensor, keep: int) -> None:
-        if keep:
-            out[index] += grad
-        else:
+    def write(out: torch.Tensor, base: torch.Tensor | None) -> None:
+        if base is None:
             out.zero_()
             out[index] = grad
+        else:
+            if base is not out:
+                out.copy_(base)
+            out[index] += grad
 
     return Deferred(shape, grad, write)
 
@@ -81,13 +78,12 @@ def window(grad: torch.Tensor, shape: Sequence[int], index: Any) -> Deferred:
 def product(left: torch.Tensor, right: torch.Tensor, shape: Sequence[int]) -> Deferred:
     """``left @ right`` of two matrices, seen in ``shape``."""
 
-    def write(out: torch.Tensor, keep: int) -> None:
-        if out.dim() != 2:
-            out = out.view(left.shape[0], right.shape[1])
-        if keep:
-            out.addmm_(left, right)
+    def write(out: torch.Tensor, base: torch.Tensor | None) -> None:
+        matrix = out if out.dim() == 2 else out.view(left.shape[0], right.shape[1])
+        if base is None:
+            torch.mm(left, right, out=matrix)
         else:
-            torch.mm(left, right, out=out)
+            torch.addmm(base.reshape(matrix.shape), left, right, out=matrix)
 
     return Deferred(shape, left, write)
 
@@ -95,10 +91,20 @@ def product(left: torch.Tensor, right: torch.Tensor, shape: Sequence[int]) -> De
 def row_sum(rows: torch.Tensor) -> Deferred:
     """The sum of the rows of a matrix."""
 
-    def write(out: torch.Tensor, keep: int) -> None:
-        if keep:
-            out.add_(rows.sum(0))
-        else:
+    def write(out: torch.Tensor, base: torch.Tensor | None) -> None:
+        if base is None:
             torch.sum(rows, 0, out=out)
+        else:
+            torch.add(base, rows.sum(0), out=out)
 
     return Deferred(rows.shape[1:], rows, write)
+
+
+def filled(sums: torch.Tensor, shape: Sequence[int], like: torch.Tensor) -> Deferred:
+    """``sums``, seen in ``shape``, which are complete when the gradients before it are written."""
+
+    def write(out: torch.Tensor, base: torch.Tensor | None) -> None:
+        total = sums.view(shape)
+        out.copy_(total if base is None else base + total)
+
+    return Deferred(shape, like, write)

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from .blocks import ready, row_blocks, wide
+from .blocks import block_rows, ready, row_blocks, wide
+from .deferred import Deferred, filled
 from .elementwise import Result
 from .tape import op
 
@@ -26,7 +27,7 @@ def layer_norm(
     out as ``bias``, up to the rounding of their mean. With n = (x - mean) / sqrt(var + eps) and
     g = dy weight: dx = (g - mean(g) - n mean(g n)) / sqrt(var + eps). Source: 1607.06450.
     """
-    shape = x.shape[-1:] if weight is None else weight.shape
+    x_shape, shape = x.shape, x.shape[-1:] if weight is None else weight.shape
     width = shape.numel()
     rows = x.reshape(-1, width)
     scale, shift = (None if each is None else ready(each) for each in (weight, bias))
@@ -34,25 +35,40 @@ def layer_norm(
     means, scales = wide(mean).reshape(-1, 1), wide(inverse).reshape(-1, 1)
 
     def pullback(dy: torch.Tensor) -> tuple:
-        d_rows, dx = dy.reshape(-1, width), torch.empty_like(rows, dtype=means.dtype)
+        d_rows = dy.reshape(-1, width)
         w = means.new_ones(width) if weight is None else wide(weight).reshape(-1)
         share, d_weight, d_bias = w / -width, torch.zeros_like(w), torch.zeros_like(w)
-        for values, dy, out, mean, scale, square in row_blocks(
-            rows, d_rows, dx, means, scales, scales.square()
-        ):
-            dy, centred = wide(dy), torch.sub(values, mean, out=out)
-            product = dy * centred
-            if needs[1]:
-                d_weight.addmv_(product.t(), scale[:, 0])
-            if needs[2]:
-                d_bias.add_(dy.sum(0))
-            along = torch.mv(product, share).unsqueeze_(1).mul_(square)
-            centred.mul_(along).add_(torch.mv(dy, share).unsqueeze_(1)).addcmul_(dy, w).mul_(scale)
-        return (
-            dx.view(x.shape).to(x.dtype),
-            d_weight.view(shape).to(x.dtype) if needs[1] else None,
-            d_bias.view(shape).to(x.dtype) if needs[2] else None,
-        )
+
+        def write(out: torch.Tensor, base: torch.Tensor | None) -> None:
+            """dx, and while its rows are in the cache the sums for the other two gradients."""
+            outs = out.view(-1, width)
+            bases = outs if base is None else base.reshape(-1, width)
+            space = means.new_empty((2, *rows[: block_rows(rows, 2)].shape))
+            for values, dy, out, so_far, mean, scale in row_blocks(
+                rows, d_rows, outs, bases, means, scales, parts=2
+            ):
+                centred, product = space[:, : len(values)]
+                dy = wide(dy)
+                torch.sub(values, mean, out=centred)
+                torch.mul(dy, centred, out=product)
+                if needs[1]:
+                    d_weight.addmv_(product.t(), scale[:, 0])
+                if needs[2]:
+                    d_bias.add_(dy.sum(0))
+                along = torch.mv(product, share).unsqueeze_(1).mul_(scale).mul_(scale)
+                centred.mul_(along).add_(torch.mv(dy, share).unsqueeze_(1)).addcmul_(dy, w)
+                if base is None:
+                    torch.mul(centred, scale, out=out)
+                else:
+                    torch.addcmul(so_far, centred, scale, out=out)
+
+        if not needs[0]:
+            write(torch.empty_like(rows), None)
+        sums = [
+            filled(total, shape, rows) if needed else None
+            for total, needed in ((d_weight, needs[1]), (d_bias, needs[2]))
+        ]
+        return Deferred(x_shape, rows, write), *sums
 
     return y.to(x.dtype), pullback
 

@@ -112,25 +112,24 @@ class MultiheadAttention(Module):
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor, same: bool) -> list[Tensor]:
         """Queries, keys and values by head, (n, heads, t, head_dim): one product if all are one."""
+        heads = [self.num_heads, self.kv_heads, self.kv_heads]
         if same:
-            parts = autograd.linear(query, self.in_proj_weight, self.in_proj_bias).split(
-                self.sizes, -1
-            )
+            parts = autograd.linear(query, self.in_proj_weight, self.in_proj_bias)
+            q, k, v = self._by_head(parts).split(heads, 1)
         else:
             weights = self.in_proj_weight.split(self.sizes)
             biases = self.in_proj_bias.split(self.sizes) if self.in_proj_bias else [None] * 3
-            parts = [
-                autograd.linear(x, weight, bias)
+            q, k, v = (
+                self._by_head(autograd.linear(x, weight, bias))
                 for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
-            ]
-        heads = (self.num_heads, self.kv_heads, self.kv_heads)
-        q, k, v = (
-            x.reshape(*x.shape[:2], number, self.head_dim).transpose(1, 2)
-            for x, number in zip(parts, heads, strict=True)
-        )
+            )
         if self.rotate is not None:
             q, k = self.rotate(q), self.rotate(k)
         return [q, k, v]
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(n, t, heads·head_dim) to (n, heads, t, head_dim)."""
+        return x.reshape(*x.shape[:2], x.shape[2] // self.head_dim, self.head_dim).transpose(1, 2)
 
     def _mask(self, padding: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor | None:
         """Both masks in one, of shape (n or 1, heads or 1, t or 1, s).

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from roofline.autograd.tape import Node, Tensor, _tape, layer
+from roofline.autograd.tape import Node, Tensor, _tape
 
 Self = TypeVar("Self", bound="Module")
 
@@ -49,8 +49,11 @@ class Module:
         """Run ``forward``, and name this layer on the tape while it runs."""
         if not (_tape.layer or self._is_root or torch.compiler.is_compiling()):
             self.name_layers()
-        with layer(self._path):
+        before, _tape.layer = _tape.layer, self._path
+        try:
             return self.forward(*args, **kwargs)
+        finally:
+            _tape.layer = before
 
     def name_layers(self) -> None:
         """Tell every layer below where it stands, for reports by layer.
