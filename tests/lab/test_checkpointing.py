@@ -15,6 +15,7 @@ from roofline import lab
 from roofline.autograd import Tensor, backward
 from roofline.hardware.count import count
 from roofline.hardware.recordings import Measurement
+from roofline.lab import segments as work
 from roofline.lab import style
 from roofline.lab.experiments import checkpointing as room
 from roofline.lab.measuring import LIVE, Door
@@ -30,30 +31,30 @@ ACTIVATIONS = lab.checkpointing.controls["activation"].kind.options
 )  # fmt: skip
 def test_the_formula_is_what_the_tape_counts(depth, width, batch, activation, segments):
     segments = min(segments, depth)
-    modelled = room.modelled_bytes(depth, width, batch, activation, segments)
-    counted = room.measured_bytes(depth, width, batch, activation, segments)
+    modelled = work.modelled_bytes(depth, width, batch, activation, segments)
+    counted = work.measured_bytes(depth, width, batch, activation, segments)
     assert counted == modelled + RANDOM_STATE * segments
 
 
 @pytest.mark.parametrize("segments", [0, 1, 3])
 def test_tensors_without_numbers_count_as_those_with(segments):
     setting = (6, 8, 4, "gelu", segments)
-    assert room.measured_bytes(*setting) == room.measured_bytes(*setting, device="cpu")
+    assert work.measured_bytes(*setting) == work.measured_bytes(*setting, device="cpu")
 
 
 def test_the_peak_of_a_whole_step_is_that_of_the_formula():
     """What is alive at one time, counted with gradients and all, is less by what is remembered."""
     depth, width, batch = 16, 16, 4096  # numbers that flow are many, weights few
-    layers = room.chain(width, depth, "meta")
+    layers = work.chain(width, depth, "meta")
 
     def step(segments):
         x = Tensor(torch.empty(batch, width, device="meta"))
-        y = room.forward(x, layers, "relu", segments)
+        y = work.forward(x, layers, "relu", segments)
         backward(y, torch.empty_like(y.data))
 
     peaks = {k: count(step, k).peak_bytes for k in (0, 2, 4, 8)}
     for k in (2, 4, 8):
-        saved = room.modelled_bytes(depth, width, batch, "relu", 0) - room.modelled_bytes(
+        saved = work.modelled_bytes(depth, width, batch, "relu", 0) - work.modelled_bytes(
             depth, width, batch, "relu", k
         )
         # Two more tensors may live for a moment: a layer's output before and after its activation.
@@ -62,23 +63,23 @@ def test_the_peak_of_a_whole_step_is_that_of_the_formula():
 
 @pytest.mark.parametrize("depth", [2, 5, 16])
 def test_the_extra_work_is_what_the_counter_counts(depth):
-    layers = room.chain(8, depth, "cpu")
+    layers = work.chain(8, depth, "cpu")
 
     def step(segments):
-        y = room.forward(Tensor(torch.randn(4, 8)), layers, "relu", segments)
+        y = work.forward(Tensor(torch.randn(4, 8)), layers, "relu", segments)
         backward(y, torch.ones_like(y.data))
 
     ratio = count(step, min(3, depth)).flops / count(step, 0).flops
-    assert ratio == pytest.approx(room.modelled_slowdown(depth))
+    assert ratio == pytest.approx(work.modelled_slowdown(depth))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_the_same_with_and_without(activation):
     torch.manual_seed(0)
-    layers, x = room.chain(8, 7, "cpu"), torch.randn(5, 8)
+    layers, x = work.chain(8, 7, "cpu"), torch.randn(5, 8)
     found = {}
     for segments in (0, 1, 3, 7):
-        y = room.forward(Tensor(x), layers, activation, segments)
+        y = work.forward(Tensor(x), layers, activation, segments)
         backward(y, torch.ones_like(y.data))
         found[segments] = [t.grad.clone() for layer in layers for t in layer]
         for layer in layers:
@@ -91,7 +92,7 @@ def test_gradients_are_the_same_with_and_without(activation):
 @given(some.integers(1, 99), some.data())
 def test_segments_are_as_equal_as_can_be(depth, data):
     segments = data.draw(some.integers(1, depth))
-    sizes = room.sizes(depth, segments)
+    sizes = work.sizes(depth, segments)
     assert sum(sizes) == depth and len(sizes) == segments and max(sizes) - min(sizes) <= 1
 
 
@@ -112,7 +113,7 @@ def timed(result, ratio=1.25):
         for k in result.inputs
     }
     counted = {
-        k: room.measured_bytes(result.depth, result.width, result.batch, result.activation, k)
+        k: work.measured_bytes(result.depth, result.width, result.batch, result.activation, k)
         for k in (0, *times)
     }
     return dataclasses.replace(result, times=times, measured=counted)

@@ -12,8 +12,10 @@ import ipywidgets
 import pytest
 from roofline import lab
 from roofline.grading import predict
+from roofline.hardware.profile import ProfileError
 from roofline.hardware.trace import TraceError
 from roofline.lab import experiment as experiment_room
+from roofline.lab import here as machines
 from roofline.lab import record, style
 from roofline.lab.experiment import Experiment, Question
 from roofline.lab.measuring import LIVE, RECORDED, Door, Follower, Step, finish, reason
@@ -239,7 +241,17 @@ def test_what_goes_wrong_on_the_way_is_one_line_and_keeps_the_rest():
 
     finished(follow())
     assert [step.result for step in shown] == [1, 2] and ended == ["no memory left"]
-    assert reason(MemoryError()) == "out of memory: choose smaller sizes"
+    for problem in (MemoryError(), RuntimeError("could not create a primitive")):
+        assert reason(problem) == "out of memory: choose smaller sizes, or close other programs"
+
+
+def test_a_machine_without_memory_for_the_smallest_sizes_is_a_problem_of_one_line(monkeypatch):
+    def full(*_: Any) -> None:
+        raise RuntimeError("could not create a primitive")
+
+    monkeypatch.setattr("roofline.hardware.probe.time_in_turn", full)
+    with pytest.raises(ProfileError, match="^float32 stopped at 32: out of memory$"):
+        machines._products()
 
 
 def test_a_fault_of_the_program_is_not_hidden():

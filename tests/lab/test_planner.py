@@ -18,7 +18,7 @@ from roofline.hardware.planner import (
     misfit,
 )
 from roofline.lab.controls import Choices
-from roofline.lab.experiments.planner import NETWORKS, machines
+from roofline.lab.planned import NETWORKS, machines
 
 SETTINGS = some.fixed_dictionaries(
     {

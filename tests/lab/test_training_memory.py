@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from roofline import lab
 from roofline.hardware.cost import Transformer, memory
 from roofline.lab import style
+from roofline.lab import transformer_layer as work
 from roofline.lab.experiments import training_memory as room
 
 RANDOM_STATE = torch.get_rng_state().nbytes
@@ -18,38 +19,38 @@ RANDOM_STATE = torch.get_rng_state().nbytes
 @settings(deadline=None, max_examples=40)
 @given(
     some.integers(1, 64), some.integers(1, 512), some.integers(1, 16), some.integers(1, 64),
-    some.sampled_from(list(room.DTYPES)), some.sampled_from(["none", "selective", "full"]),
+    some.sampled_from(list(work.DTYPES)), some.sampled_from(["none", "selective", "full"]),
 )  # fmt: skip
 def test_the_tape_counts_the_inventory_of_the_paper(b, s, a, width, precision, recompute):
-    h, size = a * width, room.DTYPES[precision].itemsize
+    h, size = a * width, work.DTYPES[precision].itemsize
     inventory = memory.activations(
         Transformer(1, h, a, 100, s), b, recompute=recompute, mask_bytes=size, element_bytes=size
     )
     # Beside it: mean and deviation of each row of both norms, in float32, and the random state.
     rows = 0 if recompute == "full" else 2 * 2 * 4 * b * s
     again = 0 if recompute == "none" else RANDOM_STATE
-    assert room.measured_bytes(b, s, h, a, precision, recompute) == inventory + rows + again
+    assert work.measured_bytes(b, s, h, a, precision, recompute) == inventory + rows + again
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_tensors_without_numbers_count_as_those_with(precision, recompute):
     setting = (2, 16, 24, 3, precision, recompute)
-    assert room.measured_bytes(*setting) == room.measured_bytes(*setting, device="cpu")
+    assert work.measured_bytes(*setting) == work.measured_bytes(*setting, device="cpu")
 
 
 @pytest.mark.parametrize(("b", "s", "h", "a"), [(4, 2048, 2048, 16), (1, 2048, 12288, 96)])
 def test_the_formula_is_the_paper_s(b, s, h, a):
     # Korthikanti et al., 2205.05198, equation 2, and table 2: selective sbh · 34, full 2sbh.
-    assert room.modelled_bytes(b, s, h, a, "bf16", "none") == s * b * h * (34 + 5 * a * s / h)
-    assert room.modelled_bytes(b, s, h, a, "mixed", "selective") == 34 * s * b * h
-    assert room.modelled_bytes(b, s, h, a, "bf16", "full") == 2 * s * b * h
+    assert work.modelled_bytes(b, s, h, a, "bf16", "none") == s * b * h * (34 + 5 * a * s / h)
+    assert work.modelled_bytes(b, s, h, a, "mixed", "selective") == 34 * s * b * h
+    assert work.modelled_bytes(b, s, h, a, "bf16", "full") == 2 * s * b * h
 
 
 def test_gpt_3_s_attention_keeps_two_thirds():
     # Section 5 of the paper: 5as/h is 80 of 114 bytes for GPT-3, hidden 12,288, 96 heads.
-    share = room.modelled_bytes(1, 2048, 12288, 96, "bf16", "selective")
-    assert 1 - share / room.modelled_bytes(1, 2048, 12288, 96, "bf16", "none") == pytest.approx(
+    share = work.modelled_bytes(1, 2048, 12288, 96, "bf16", "selective")
+    assert 1 - share / work.modelled_bytes(1, 2048, 12288, 96, "bf16", "none") == pytest.approx(
         80 / 114
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -79,6 +80,23 @@ def synchronize() -> None:
         torch.cuda.synchronize()
     if torch.backends.mps.is_available():
         torch.mps.synchronize()
+
+
+OUT_OF_MEMORY = "out of memory"
+_SAID_OTHERWISE = re.compile(
+    r"out of memory|not enough memory|(can.t|cannot|unable to) allocate|bad.alloc"
+    r"|could not create a (primitive|memory object)(?! desc)",
+    re.IGNORECASE,
+)
+"""How allocators say so; the last is oneDNN's word, where a kernel finds no room."""
+
+
+def reason(problem: BaseException) -> str:
+    """Why a measurement stopped, in one line: :data:`OUT_OF_MEMORY`, or what the problem says."""
+    lines = str(problem).strip().splitlines()
+    if isinstance(problem, MemoryError) or _SAID_OTHERWISE.search(str(problem)):
+        return OUT_OF_MEMORY
+    return lines[0] if lines else type(problem).__name__
 
 
 def cpu_name() -> str:

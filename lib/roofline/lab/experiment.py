@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -84,12 +85,16 @@ class Experiment:
         """What is on screen of ``result``.
 
         Python collects no garbage meanwhile: to look through all that PyTorch and matplotlib have
-        made takes as long as to draw.
+        made takes longer than to draw. The figure, which nothing else frees, is collected at its
+        end while it is among the newest things: ten of them later take a tenth of a second at once.
         """
         with no_garbage_collection():
             figure = self.draw(result)
             width = int(figure.get_figwidth() * 100)
-            return Shown(style.png(figure), self.describe(result), width)
+            shown = Shown(style.png(figure), self.describe(result), width)
+            del figure
+            gc.collect(0)
+            return shown
 
     def saved(self, result: Any) -> dict[str, str]:
         """The form that reads without a kernel: the picture and its line, by mime type.
@@ -98,6 +103,7 @@ class Experiment:
         every machine.
         """
         shown = self.shown(self.measured(result, RECORDED))
+        gc.collect()  # what the first picture has loaded is looked through now, not at a later one
         picture = base64.b64encode(shown.png).decode("ascii")
         return {"image/png": picture, "text/plain": shown.line}
 

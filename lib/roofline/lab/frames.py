@@ -87,9 +87,36 @@ def frame(figure: Figure, place: tuple[float, float, float, float], x: Scale, y:
     return axis
 
 
-def legend(
-    figure: Figure, entries: Mapping[str, Mapping[str, Any]], lefts: Sequence[float], top: float
+Look = Mapping[str, Any]
+
+
+def stands(axis: Axes, place: float) -> None:
+    """A dotted line from bottom to top where the control stands."""
+    axis.axvline(place, color=style.GREY, linewidth=1, linestyle=":")
+
+
+def curves(
+    axis: Axes,
+    here: float,
+    along: Sequence[float],
+    modelled: Iterable[tuple[Iterable[float], Look]],
+    measured: Mapping[float, Iterable[float]],
 ) -> None:
+    """What grows by factors along a control: lines that are modelled, points that are measured.
+
+    The control stands at ``here``. ``modelled``: each line's values at the places ``along``, and
+    its look. ``measured``: the values at some places.
+    """
+    stands(axis, here)
+    for values, look in modelled:
+        axis.plot(along, exponents(values), **look)
+    points = [(place, value) for place, values in measured.items() for value in values]
+    axis.plot(
+        [place for place, _ in points], exponents(value for _, value in points), **style.MEASURED
+    )
+
+
+def legend(figure: Figure, entries: Mapping[str, Look], lefts: Sequence[float], top: float) -> None:
     """What the lines, points and bars look like, and what they are, row by row.
 
     ``entries``: the look of each by its words; a bar is one with a ``hatch``, or None. ``lefts``:

@@ -18,7 +18,7 @@ import torch
 from roofline.hardware import trace
 from roofline.hardware.machine import best_device
 from roofline.hardware.probe import bandwidth_sweep, gemm_sweep, launch_overhead
-from roofline.hardware.profile import Profile, load_profile
+from roofline.hardware.profile import Profile, ProfileError, Rate, load_profile
 from roofline.hardware.recordings import Reading
 from roofline.lab.measuring import LIVE, RECORDED, Door
 
@@ -124,15 +124,22 @@ def _label(*readings: Reading) -> str:
 
 
 def _memory() -> dict[str, Any]:
-    rates = bandwidth_sweep(device(), SECONDS, [])
     return {
-        "bandwidth": [[rate.size, rate.per_second] for rate in rates],
+        "bandwidth": _swept(lambda notes: bandwidth_sweep(device(), SECONDS, notes)),
         "overhead": launch_overhead(device())[0],
     }
 
 
 def _products() -> list[list[float]]:
-    rates = gemm_sweep(device(), torch.float32, SECONDS, [])
+    return _swept(lambda notes: gemm_sweep(device(), torch.float32, SECONDS, notes))
+
+
+def _swept(sweep: Callable[[list[str]], list[Rate]]) -> list[list[float]]:
+    """Sizes and rates of a sweep; one that did not get beyond its first size is a problem."""
+    notes: list[str] = []
+    rates = sweep(notes)
+    if not rates:
+        raise ProfileError("; ".join(notes) or "there is not the memory for the smallest sizes")
     return [[rate.size, rate.per_second] for rate in rates]
 
 

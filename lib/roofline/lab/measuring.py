@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from roofline.hardware import trace
+from roofline.hardware import machine, trace
 from roofline.hardware.profile import ProfileError
 from roofline.hardware.trace import Measurement, Reading, TraceError
 from roofline.lab.controls import ControlError
@@ -89,11 +89,11 @@ def finish(steps: Iterator[Step]) -> tuple[Step | None, str]:
 
 
 def reason(problem: BaseException) -> str:
-    """One line."""
-    if isinstance(problem, MemoryError):
-        return "out of memory: choose smaller sizes"
-    lines = str(problem).strip().splitlines()
-    return lines[0] if lines else type(problem).__name__
+    """One line, with what to do where the sizes are too much for the memory."""
+    why = machine.reason(problem)
+    if why == machine.OUT_OF_MEMORY:
+        return f"{why}: choose smaller sizes, or close other programs"
+    return why
 
 
 class Follower:

@@ -19,9 +19,10 @@ import matplotlib
 import numpy
 from cycler import cycler
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from roofline.lab.words import drawn
 
 BLACK = "#000000"
 ORANGE = "#E69F00"
@@ -116,10 +117,7 @@ def png(picture: Figure, dpi: int = 144) -> bytes:
     ``dpi`` is dots per inch: 144 stays sharp on a screen that shows a picture at 96 and zooms.
     """
     with applied():
-        canvas = FigureCanvasAgg(picture)
-        picture.set_dpi(dpi)
-        canvas.draw()
-    return _encoded(numpy.asarray(canvas.buffer_rgba())[:, :, :3], dpi)
+        return _encoded(drawn(picture, dpi), dpi)
 
 
 def _encoded(pixels: numpy.ndarray, dpi: int) -> bytes:

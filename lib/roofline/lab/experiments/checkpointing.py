@@ -5,14 +5,14 @@ there are k inputs and the inside of one segment in memory, depth/k layers, inst
 k = √depth makes the sum least (Chen et al., "Training Deep Nets with Sublinear Memory Cost",
 arXiv 1604.06174, section 4.1). The price is one more way forward.
 
-Bytes are *modelled* by :func:`modelled_bytes`, and *measured*: counted on the tape of the same
-network on torch's meta device, exact and the same on every machine. Time is *modelled* as FLOPs,
-and *measured* on the machine, each number of segments in turn with no segments at all.
+Bytes are *modelled* by :func:`roofline.lab.segments.modelled_bytes`, and *measured*: counted on
+the tape of the same network on torch's meta device, exact and the same on every machine. Time is
+*modelled* as FLOPs, and *measured* on the machine, each number of segments in turn with no segments
+at all.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,20 +21,25 @@ from typing import Annotated, Any
 import torch
 from matplotlib.figure import Figure
 
-from roofline import autograd
-from roofline.autograd import Tensor, backward, checkpoint, kept
+from roofline.autograd import Tensor, backward
 from roofline.hardware.recordings import Measurement, duration
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.experiments.remembered import BESIDE_OUTPUT, FLOAT
-from roofline.lab.frames import Scale, frame, legend
+from roofline.lab.experiments.remembered import FLOAT
+from roofline.lab.frames import Scale, frame, legend, stands
 from roofline.lab.measuring import Door, Step
+from roofline.lab.segments import (
+    Layer,
+    chain,
+    forward,
+    measured_bytes,
+    modelled_bytes,
+    modelled_slowdown,
+)
 
 SECONDS = 0.3
 """How long to go on timing one number of segments, and as long its rival."""
-
-Layer = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,81 +73,6 @@ class Checkpointed:
     def best(self) -> int:
         """The number of segments, of those drawn, that keeps least."""
         return min((k for k in self.modelled if k), key=lambda k: self.modelled[k])
-
-
-def sizes(depth: int, segments: int) -> list[int]:
-    """Layers in each segment, as equal as can be, the larger ones first."""
-    few, larger = divmod(depth, segments)
-    return [few + 1] * larger + [few] * (segments - larger)
-
-
-def modelled_bytes(depth: int, width: int, batch: int, activation: str, segments: int) -> int:
-    """Inputs of all segments, and what the layers of the largest one keep; 0 segments: of all.
-
-    A layer keeps its input, 4 bytes a number, and what its activation keeps beside its output. An
-    activation that keeps nothing beside it keeps the output itself, which is the next one's input.
-    """
-    layers = depth if segments == 0 else sizes(depth, segments)[0]
-    beside = BESIDE_OUTPUT[activation]
-    between = layers if beside == 0 else layers - 1
-    return batch * width * (FLOAT * (max(segments, 1) + between) + beside * layers)
-
-
-def modelled_slowdown(depth: int) -> float:
-    """FLOPs with checkpointing over FLOPs without: about 4/3.
-
-    Each layer's product once forward and twice backward, less the first layer's gradient with
-    respect to the data; checkpointing goes forward once more.
-    """
-    return (4 * depth - 1) / (3 * depth - 1)
-
-
-def chain(width: int, depth: int, device: str | torch.device) -> list[Layer]:
-    """The weights and biases of equal layers, random where there are numbers."""
-    layers = []
-    for _ in range(depth):
-        weight = torch.empty(width, width, device=device).normal_(0, width**-0.5)
-        bias = torch.zeros(width, device=device)
-        layers.append((Tensor(weight, True), Tensor(bias, True)))
-    return layers
-
-
-def forward(x: Tensor, layers: list[Layer], activation: str, segments: int) -> Tensor:
-    """(batch, width) to (batch, width), in as many checkpointed segments; in none if 0."""
-    activate = getattr(autograd, activation)
-
-    def run(x: Tensor, start: int, end: int) -> Tensor:
-        for weight, bias in layers[start:end]:
-            x = activate(autograd.linear(x, weight, bias))
-        return x
-
-    if segments == 0:
-        return run(x, 0, len(layers))
-    start = 0
-    for size in sizes(len(layers), segments):
-        x = checkpoint(functools.partial(run, start=start, end=start + size), x)
-        start += size
-    return x
-
-
-@functools.lru_cache(maxsize=1024)
-def measured_bytes(
-    depth: int, width: int, batch: int, activation: str, segments: int, device: str = "meta"
-) -> int:
-    """What the tape keeps, and while it is walked the inside of the largest segment besides.
-
-    A checkpoint also keeps the state of the random numbers, 5,056 bytes on a processor. All layers
-    are one and the same here: what they keep doesn't depend on that.
-    """
-    layers = chain(width, 1, device) * depth
-    weights = layers[0]
-    x = Tensor(torch.empty(batch, width, device=device).fill_(0))
-    total = kept(forward(x, layers, activation, segments), besides=weights).total
-    if segments:
-        largest = layers[: sizes(depth, segments)[0]]
-        inside = forward(x, largest, activation, 0)
-        total += kept(inside, besides=[x, *weights]).total
-    return total
 
 
 @bounded
@@ -253,7 +183,7 @@ def draw(result: Checkpointed) -> Figure:
             look = {**style.MEASURED, "marker": "^"} if high else style.MEASURED
             right.plot([math.log2(k)], [min(ratio, _RATIO + 0.05)], **look)
         for axis in (left, right):
-            axis.axvline(math.log2(result.segments), color=style.GREY, linewidth=1, linestyle=":")
+            stands(axis, math.log2(result.segments))
         entries: dict[str, Any] = {
             "with checkpoints (modelled)": style.MODELLED,
             "without (modelled)": _WITHOUT,

@@ -25,7 +25,7 @@ from roofline.hardware.count import count
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend
+from roofline.lab.frames import Scale, curves, frame, legend
 
 KERNEL, POOL, CLASSES = 3, 2, 10
 COLOURS = {"grey": 1, "colour": 3}
@@ -184,12 +184,13 @@ def draw(result: Shares) -> Figure:
             axis = frame(
                 figure, (left, 0.265, left + 0.235, 0.9), _PIXELS, Scale.powers(title, marks)
             )
-            axis.axvline(result.image, color=style.GREY, linewidth=1, linestyle=":")
-            for where, look in _PARTS.items():
-                amounts = result.along[f"{what} {where}"]
-                axis.plot(result.images, exponents(amounts), **look)
-                here = result.part(what, where == "convolutions")
-                axis.plot([result.image], exponents([here]), **style.MEASURED)
+            curves(
+                axis,
+                result.image,
+                result.images,
+                [(result.along[f"{what} {where}"], look) for where, look in _PARTS.items()],
+                {result.image: [result.part(what, where == "convolutions") for where in _PARTS]},
+            )
         entries = {
             "convolutions (modelled)": _PARTS["convolutions"],
             "dense layers (modelled)": _PARTS["dense"],

@@ -7,86 +7,23 @@ ones stands the learner's own, and where it can't be, the constraint that breaks
 
 from __future__ import annotations
 
-import functools
 import math
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from matplotlib.figure import Figure
 
-from roofline.hardware.catalogue import find, recorded
-from roofline.hardware.cost import Transformer, flops
-from roofline.hardware.planner import (
-    Cluster,
-    Estimate,
-    Plan,
-    Rejection,
-    Search,
-    cluster,
-    estimate,
-    indivisible,
-    misfit,
-    search,
-)
+from roofline.hardware.catalogue import recorded
+from roofline.hardware.cost import flops
+from roofline.hardware.planner import Estimate, Plan, Rejection, estimate, indivisible, misfit
 from roofline.lab import style
 from roofline.lab.controls import Choices, ControlError, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
 from roofline.lab.frames import Scale, frame, legend
+from roofline.lab.planned import DEVICES, NETWORK, NETWORKS, SHOWN, Planned, machines, searched
 
-NETWORKS = {
-    "GPT 1.7B": Transformer(24, 2304, 24, 51200, 2048),
-    "GPT 22B": Transformer(48, 6144, 64, 51200, 2048),
-    "GPT 175B": Transformer(96, 12288, 96, 51200, 2048),
-    "GPT 530B": Transformer(105, 20480, 128, 51200, 2048),
-    "GPT 1T": Transformer(128, 25600, 160, 51200, 2048),
-}
-"""Shapes of Narayanan et al., arXiv 2104.04473, table 1, and Korthikanti et al., arXiv 2205.05198,
-table 3; sequences of 2,048 tokens."""
-
-DEVICES = ("RTX 4090", "A100 80GB SXM", "H100 SXM", "B200 SXM", "MI300X", "TPU v5p")
-NETWORK = 25e9
-"""Bytes a second of each device to other nodes, as in arXiv 2205.05198: 8 × 200 Gb/s for eight."""
-SHOWN = 4
 TENSORS = tuple(2**k for k in range(7))
 PIPELINES = tuple(2**k for k in range(8))
 """Splits that the map has a place for."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What there is to train on, all plans for it, and the learner's own.
-
-    ``own`` is None where it doesn't divide; ``broken`` says what breaks it, "" if nothing does.
-    """
-
-    network: str
-    device: str
-    machines: Cluster
-    batch: int
-    plan: Plan
-    own: Estimate | None
-    broken: str
-    found: Search
-
-    @property
-    def best(self) -> Estimate | None:
-        return self.found.best[0] if self.found.best else None
-
-    @property
-    def splits(self) -> list[Estimate]:
-        """The fastest plans, each of another split into tensor and pipeline parallel devices."""
-        fits = [each for each in self.found.shapes.values() if isinstance(each, Estimate)]
-        return sorted(fits, key=lambda each: each.step_seconds)[:SHOWN]
-
-
-@functools.lru_cache(maxsize=64)
-def searched(network: str, device: str, devices: int, batch: int) -> Search:
-    """All plans, once for each setting that they depend on."""
-    return search(NETWORKS[network], machines(device, devices), batch, keep=1)
-
-
-def machines(device: str, devices: int) -> Cluster:
-    return cluster(find(device), devices, network=NETWORK)
 
 
 @bounded
@@ -214,12 +151,11 @@ def _bars(figure: Figure, result: Planned) -> None:
     names[float(SHOWN)] = f"yours: {_name(result.plan)}"
     shown = [each for _, each in rows] + ([result.own] if result.own else [])
     longest = max((each.step_seconds for each in shown), default=1.0)
-    marks = _round_marks(longest)
-    right = max(longest, max(marks)) * 1.02
+    seconds = Scale.even("seconds of one step (modelled)", 1.02 * longest, "{:g}".format)
     axis = frame(
         figure,
         (0.62, 0.335, 0.985, 0.9),
-        Scale("seconds of one step (modelled)", 0, right, {n: f"{n:g}" for n in marks}),
+        seconds,
         Scale("Fastest, data × tensor × pipeline", SHOWN + 0.65, -0.6, names),
     )
     places = [float(place) for place in range(len(rows))] + ([float(SHOWN)] if result.own else [])
@@ -231,16 +167,9 @@ def _bars(figure: Figure, result: Planned) -> None:
         left = ends
     if result.broken:
         said = result.broken if len(result.broken) < 50 else result.broken.split(",")[0]
-        axis.text(0.01 * right, SHOWN + 0.5, said, va="center", fontsize=7.5)
+        axis.text(0.01 * longest, SHOWN + 0.5, said, va="center", fontsize=7.5)
     if not rows:
-        axis.text(0.5 * right, 1.5, "no plan fits", ha="center")
-
-
-def _round_marks(longest: float) -> list[float]:
-    """Three or four round numbers from 0 to about ``longest``."""
-    unit = 10 ** math.floor(math.log10(longest))
-    step = next(k * unit for k in (0.2, 0.5, 1, 2, 5) if longest / (k * unit) < 5)
-    return [k * step for k in range(int(longest / step) + 1)]
+        axis.text(0.5 * longest, 1.5, "no plan fits", ha="center")
 
 
 def _name(plan: Plan) -> str:

@@ -23,7 +23,7 @@ from roofline.autograd import Tensor, kept
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend
+from roofline.lab.frames import Scale, curves, frame, legend
 
 INPUTS, CLASSES = 784, 10
 FLOAT, BOOL = 4, 1
@@ -186,12 +186,13 @@ def draw(result: Remembered) -> Figure:
                 Scale(what, low - margin, high + margin, marks),
                 Scale(f"{name} {getattr(result, name):,}", *_BYTES_ENDS, _BYTES[place > 0]),
             )
-            axis.axvline(scale(getattr(result, name)), color=style.GREY, linewidth=1, linestyle=":")
-            along = [scale(n) for n in sweep.values]
-            axis.plot(along, exponents(sweep.beside), **_BESIDE)
-            axis.plot(along, exponents(sweep.modelled), **style.MODELLED)
-            counted = [scale(n) for n in sweep.measured]
-            axis.plot(counted, exponents(sweep.measured.values()), **style.MEASURED)
+            curves(
+                axis,
+                scale(getattr(result, name)),
+                [scale(n) for n in sweep.values],
+                [(sweep.beside, _BESIDE), (sweep.modelled, style.MODELLED)],
+                {scale(n): [size] for n, size in sweep.measured.items()},
+            )
         entries: dict[str, Any] = {
             f"remembered, {result.activation} (modelled)": style.MODELLED,
             "remembered (measured)": style.MEASURED,

@@ -26,7 +26,7 @@ from roofline.lab import here as machines
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend
+from roofline.lab.frames import Scale, exponents, frame, legend, stands
 from roofline.lab.here import Here
 from roofline.lab.measuring import Door, Step
 from roofline.lab.operations import OPERATIONS, Asked, asked, words
@@ -164,7 +164,7 @@ def draw(result: Placed) -> Figure:
         axis.plot(*zip(*_roof(here.peak, here.cache)[:2], strict=True), **_CACHE)
         axis.plot(*zip(*_roof(here.peak, here.memory), strict=True), **_HERE)
         place, there = math.log2(result.asked.intensity), math.log2(result.there)
-        axis.axvline(place, color=style.GREY, linewidth=1, linestyle=":")
+        stands(axis, place)
         axis.plot([place], exponents([result.roof]), color=style.BLUE, **_PLACE)
         axis.plot([there], exponents([result.other_roof]), color=style.VERMILION, **_PLACE)
         if result.reached is not None:

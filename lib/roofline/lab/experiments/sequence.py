@@ -35,12 +35,13 @@ from roofline.lab.chains import (
     equal_width,
     floor_seconds,
     forward_flops,
+    growth,
     layers_of,
     modelled_depth,
 )
 from roofline.lab.controls import Choices, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend
+from roofline.lab.frames import Scale, exponents, frame, legend, stands
 from roofline.lab.here import Here
 from roofline.lab.measuring import Door, Step
 
@@ -91,6 +92,7 @@ def model(
     recorded until this one is measured.
     """
     window = int(kernel)
+    growth("recurrent", window, TRAINING)  # loads half a second of PyTorch: first, not at a move
     lengths = tuple(sorted({*(2**k for k in range(4, 11)), length}))
     widths = {kind: equal_width(kind, length, width, window) for kind in KINDS}
     result = Sequence(
@@ -189,7 +191,7 @@ def draw(result: Sequence) -> Figure:
         for place, (scale, lines, points) in enumerate(panels):
             left = 0.085 + 0.505 * place
             axis = frame(figure, (left, 0.33, left + 0.39, 0.9), _TOKENS, scale)
-            axis.axvline(math.log2(result.length), color=style.GREY, linewidth=1, linestyle=":")
+            stands(axis, math.log2(result.length))
             for kind in KINDS:
                 axis.plot(along, exponents(lines[kind]), **_LOOKS[kind])
                 seen = {n: value for (of, n), value in points.items() if of == kind}
