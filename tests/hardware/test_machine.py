@@ -7,6 +7,7 @@ import os
 
 import psutil
 import pytest
+import torch
 from roofline.hardware import machine as house
 from roofline.hardware.load import Watch, disturbance, spread_reason
 from roofline.hardware.stopwatch import spread
@@ -36,6 +37,36 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         house.write_whole(path, "two")
     assert [each.name for each in path.parent.iterdir()] == ["file.json"]
     assert path.read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (MemoryError(), "out of memory"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+            "out of memory",
+        ),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GiB)"), "out of memory"),
+        (RuntimeError("could not create a primitive"), "out of memory"),
+        (RuntimeError("std::bad_alloc"), "out of memory"),
+        (OSError(12, "Cannot allocate memory"), "out of memory"),
+        # of another kind: oneDNN has no kernel for what was asked
+        (
+            RuntimeError("could not create a primitive descriptor for a matmul\nand more"),
+            "could not create a primitive descriptor for a matmul",
+        ),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_why_a_measurement_stopped_is_one_line(problem, line):
+    assert house.reason(problem) == line
+
+
+def test_what_torch_says_when_the_memory_is_too_small_is_understood():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**61, dtype=torch.uint8)
+    assert house.reason(caught.value) == "out of memory"
 
 
 def test_a_quiet_machine_is_not_called_busy():

@@ -194,6 +194,17 @@ def test_the_report_prints_table_roofline_and_saves(small_sizes, capsys):
     assert "measuring" in capsys.readouterr().err
 
 
+def test_a_picture_that_has_no_place_leaves_the_profile(small_sizes, capsys):
+    (small_sizes / "file").write_text("")
+    place = small_sizes / "file" / "picture.png"
+    out = io.StringIO()
+    assert report.report_machine(device="cpu", seconds=0.5, picture=place, out=out) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"can't be written to {place}" in said and "--picture" in said
+    assert out.getvalue() == "" and load_profile("cpu") is not None
+    assert sorted(os.listdir(small_sizes)) == ["file", "profile-cpu.json"]
+
+
 def test_json_is_all_that_a_program_gets(small_sizes, capsys):
     assert report.report_machine(True, "cpu", 0.5) == 0
     profile = profile_from(json.loads(capsys.readouterr().out))
@@ -205,7 +216,9 @@ def test_json_is_all_that_a_program_gets(small_sizes, capsys):
     [
         (KeyboardInterrupt(), 130, "interrupted: nothing was saved"),
         (MemoryError(), 1, "out of memory"),
-        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), 1, "CUDA out of memory."),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), 1, "out of memory; close other"),
+        (RuntimeError("could not create a primitive"), 1, "out of memory; close other"),
+        (RuntimeError("a fault\nand more"), 1, "nothing was saved: a fault"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ],
 )

@@ -172,6 +172,7 @@ def find(name: str) -> Device:
 
     Raises ValueError, one line, with near matches for a name that means none or several.
     """
+    name = str(name)
     words = _words(name)
     if not words:
         raise ValueError("no device named; give one such as 'h100 sxm'")

@@ -16,7 +16,7 @@ from roofline.hardware.catalogue import Device
 from roofline.hardware.cost import Transformer
 from roofline.hardware.cost.checks import whole
 from roofline.hardware.planner_step import Step
-from roofline.hardware.plans import Cluster, Estimate, Plan
+from roofline.hardware.plans import MOST_DEVICES, Cluster, Estimate, Plan
 
 __all__ = [
     "Cluster",
@@ -293,5 +293,6 @@ def _divisors(n: int) -> list[int]:
 
 
 def _powers(n: int) -> list[int]:
-    """Powers of two that divide n."""
-    return [2**k for k in range(n.bit_length()) if n % 2**k == 0]
+    """Powers of two that divide n, as far as a plan takes them."""
+    most = min(n, MOST_DEVICES).bit_length()
+    return [2**k for k in range(most) if n % 2**k == 0]

@@ -21,7 +21,7 @@ import torch
 from roofline import __version__
 from roofline.hardware.calibrate import calibrate
 from roofline.hardware.load import Watch, gpu_in_use
-from roofline.hardware.machine import best_device, machine, synchronize
+from roofline.hardware.machine import best_device, machine, reason, synchronize
 from roofline.hardware.profile import (
     Profile,
     ProfileError,
@@ -233,8 +233,7 @@ def _sweep(
             times = time_in_turn([trial(size)], seconds / len(sizes) / 2)[0]
         except (RuntimeError, TypeError, MemoryError) as error:
             # No kernel for the dtype, or no memory: what was measured before stands.
-            reason = (str(error).strip() or "out of memory").splitlines()[0][:120]
-            notes.append(f"{what} stopped at {size:,}: {reason}")
+            notes.append(f"{what} stopped at {size:,}: {reason(error)[:120]}")
             break
         middle = statistics.median(times)
         slowest = middle / units

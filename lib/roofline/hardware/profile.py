@@ -127,7 +127,7 @@ def load_profile(device: str | None = None) -> Profile | None:
         return None
     try:
         profile = profile_from(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProfileError(
             f"{path.name} can't be used, delete it and run `roofline machine` again: "
             f"{' '.join(str(error).split())}"
@@ -137,7 +137,7 @@ def load_profile(device: str | None = None) -> Profile | None:
 
 def profile_from(data: Mapping[str, Any]) -> Profile:
     """A profile from what :meth:`Profile.as_dict` gave, checked."""
-    if not isinstance(data, Mapping) or not isinstance(data.get("schema"), int):
+    if not isinstance(data, Mapping) or type(data.get("schema")) is not int or data["schema"] < 1:
         raise ProfileError("it has no schema version")
     if data["schema"] > SCHEMA:
         raise ProfileError(

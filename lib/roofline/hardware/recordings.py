@@ -87,9 +87,9 @@ def read_trace(path: Path) -> dict[str, Reading]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         trace = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TraceError(f"{path.name} can't be read: {' '.join(str(error).split())}") from None
-    if not isinstance(trace, dict) or not isinstance(trace.get("schema"), int):
+    if not isinstance(trace, dict) or type(trace.get("schema")) is not int or trace["schema"] < 1:
         raise TraceError(f"{path.name} is not a recording: it has no schema version")
     if trace["schema"] > SCHEMA:
         raise TraceError(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from roofline.hardware.machine import home, write_whole
+from roofline.hardware.machine import OUT_OF_MEMORY, home, reason, write_whole
 from roofline.hardware.probe import UNSTEADY, probe
 from roofline.hardware.profile import Profile, ProfileError, Rate, save_profile
 from roofline.hardware.recordings import duration
@@ -46,23 +46,30 @@ def report_machine(
         profile = probe(device, seconds, show)
         image = b"" if as_json else png(profile)
         path = save_profile(profile)
-        if as_json:
-            json.dump(profile.as_dict(), out, indent=1, sort_keys=True)
-            out.write("\n")
-            return 0
-        picture = picture or path.with_suffix(".png")
-        write_whole(picture, image)
-        out.write(f"{table(profile)}\n\n{terminal_roofline(profile)}\n\n")
-        out.write(f"saved {path}\nsaved {picture}\n")
     except KeyboardInterrupt:
         return _fail("interrupted: nothing was saved", 130)
     except ProfileError as error:
         return _fail(str(error), 2)
     except (MemoryError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "out of memory"
-        return _fail(f"the probe stopped, nothing was saved: {reason}", 1)
+        why = reason(error)
+        advice = "; close other programs and try again" if why == OUT_OF_MEMORY else ""
+        return _fail(f"the probe stopped, nothing was saved: {why}{advice}", 1)
     except OSError as error:
         return _fail(f"the profile can't be written to {home()}: {error.strerror or error}", 1)
+    if as_json:
+        json.dump(profile.as_dict(), out, indent=1, sort_keys=True)
+        out.write("\n")
+        return 0
+    picture = picture or path.with_suffix(".png")
+    try:
+        write_whole(picture, image)
+    except OSError as error:
+        return _fail(
+            f"saved {path}, but the picture can't be written to {picture}: "
+            f"{error.strerror or error}; choose another place with --picture", 1,
+        )  # fmt: skip
+    out.write(f"{table(profile)}\n\n{terminal_roofline(profile)}\n\n")
+    out.write(f"saved {path}\nsaved {picture}\n")
     return 0
 
 
