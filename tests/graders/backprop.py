@@ -8,12 +8,14 @@ import itertools
 import math
 
 import torch
+from roofline import autograd
 from roofline.grading.answers import right, wrong
 
 # --- sigmoid ------------------------------------------------------------------------------------
 
 LATER = "remembers one tensor"
 ALONE = "remembers nothing but its result"
+FAR = "at inputs up to ±1000, float64"
 
 
 @wrong("backprop.sigmoid", ["gradient", ALONE], "derivative alone")
@@ -22,7 +24,11 @@ def forgets_what_arrives(x):
     return y, lambda dy: (y * (1 - y),)
 
 
-@wrong("backprop.sigmoid", ["gradient", ALONE, "at inputs up to ±100"], "written in the result")
+@wrong(
+    "backprop.sigmoid",
+    ["gradient", ALONE, FAR],
+    "written in the result",
+)
 def derivative_in_x(x):
     return torch.sigmoid(x), lambda dy: (dy * x * (1 - x),)
 
@@ -33,7 +39,7 @@ def remembers_argument_and_result(x):
     return y, lambda dy: (dy * y * (1 - y) + 0 * x,)
 
 
-@wrong("backprop.sigmoid", ["gradient", ALONE, "at inputs up to ±100"], "a tuple of 0")
+@wrong("backprop.sigmoid", ["gradient", ALONE, FAR], "a tuple of 0")
 def returns_a_function_that_returns_nothing(x):
     y = torch.sigmoid(x)
 
@@ -43,13 +49,13 @@ def returns_a_function_that_returns_nothing(x):
     return y, pullback
 
 
-@wrong("backprop.sigmoid", ["gradient", ALONE, "at inputs up to ±100"], "a tensor of shape")
+@wrong("backprop.sigmoid", ["gradient", ALONE, FAR], "a tensor of shape")
 def gradient_is_no_tuple(x):
     y = torch.sigmoid(x)
     return y, lambda dy: dy * y * (1 - y)
 
 
-@wrong("backprop.sigmoid", ["at inputs up to ±100"], "NaN")
+@wrong("backprop.sigmoid", [FAR], "NaN")
 def overflows(x):
     e = torch.exp(x)
     y = e / (1 + e)
@@ -58,14 +64,14 @@ def overflows(x):
 
 @wrong(
     "backprop.sigmoid",
-    ["result", "gradient", ALONE, "at inputs up to ±100"],
+    ["result", "gradient", ALONE, FAR],
     "30 of 30 values differ",
 )
 def returns_its_input(x):
     return x, lambda dy: (dy,)
 
 
-@wrong("backprop.sigmoid", ["result", "at inputs up to ±100"], "in place")
+@wrong("backprop.sigmoid", ["result", FAR], "in place")
 def works_on_its_argument(x):
     y = x.sigmoid_()
     return y, lambda dy: (dy * y * (1 - y),)
@@ -79,6 +85,36 @@ def hides_the_argument_in_an_object(x):
     holder = Holder()
     holder.x = x
     return torch.sigmoid(x), lambda dy: (dy * torch.sigmoid(holder.x) * torch.sigmoid(-holder.x),)
+
+
+@wrong("backprop.sigmoid", [FAR], "the arguments' dtype")
+def in_single_precision_only(x):
+    return with_exp(x.float())
+
+
+@wrong(
+    "backprop.sigmoid",
+    ["result", "gradient", ALONE, FAR],
+    "return two things",
+)
+def the_result_alone(x):
+    return torch.sigmoid(x)
+
+
+@wrong(
+    "backprop.sigmoid",
+    ["result", "gradient", ALONE, FAR],
+    "roofline.autograd.Tensor.backward",
+)
+def walks_the_library_back(x):
+    y = 1 / (1 + torch.exp(-x))
+
+    def pullback(dy):
+        leaf = autograd.Tensor(torch.logit(y), requires_grad=True)
+        (1 / (1 + (-leaf).exp())).backward(dy)
+        return (leaf.grad,)
+
+    return y, pullback
 
 
 @right("backprop.sigmoid")
@@ -126,7 +162,7 @@ def bias_not_summed(x, weight, bias):
     return x @ weight.T + bias, lambda dy: (dy @ weight, dy.T @ x, dy)
 
 
-@wrong("backprop.linear", ["result"], "bias is missing")
+@wrong("backprop.linear", ["result, float64"], "bias is missing")
 def no_bias(x, weight, bias):
     return x @ weight.T, lambda dy: (dy @ weight, dy.T @ x, dy.sum(0))
 
@@ -161,6 +197,25 @@ def products_in_numpy(x, weight, bias):
 @wrong("backprop.linear", ["dx", "dW", "db", COST], "shape")
 def gradients_in_another_order(x, weight, bias):
     return x @ weight.T + bias, lambda dy: (dy.T @ x, dy.sum(0), dy @ weight)
+
+
+@wrong("backprop.linear", ["dx", COST], "changed the operation's argument x")
+def reuses_the_memory_of_x(x, weight, bias):
+    def pullback(dy):
+        dweight = dy.T @ x
+        return torch.mm(dy, weight, out=x), dweight, dy.sum(0)
+
+    return x @ weight.T + bias, pullback
+
+
+@wrong("backprop.linear", ["db", COST], "a gradient for each argument")
+def no_gradient_of_the_bias(x, weight, bias):
+    return x @ weight.T + bias, lambda dy: (dy @ weight, dy.T @ x)
+
+
+@wrong("backprop.linear", ["result, float64"], "the arguments' dtype")
+def result_in_single_precision(x, weight, bias):
+    return with_einsum(x.float(), weight.float(), bias.float())
 
 
 @right("backprop.linear")
@@ -203,7 +258,7 @@ def in_double_precision(x, weight, bias):
 
 # --- numerical gradient -------------------------------------------------------------------------
 
-SMOOTH, FLOAT = "gradient of a smooth function", "f may return a float"
+SMOOTH, FLOAT = "gradient of a smooth function", "f may return a float, x be float32"
 VIEW, LEFT = "x that is a view, not contiguous", "x is left as it was"
 
 
@@ -272,7 +327,7 @@ def needs_contiguous_memory(f, x, step=1e-6):
     return gradient
 
 
-@wrong("backprop.numerical_gradient", [SMOOTH, FLOAT, VIEW], "float32")
+@wrong("backprop.numerical_gradient", [SMOOTH, VIEW], "float32")
 def in_single_precision(f, x, step=1e-6):
     gradient = torch.zeros(x.shape)
     for i in _indices(x):
@@ -281,6 +336,28 @@ def in_single_precision(f, x, step=1e-6):
         down[i] -= step
         gradient[i] = (float(f(up)) - float(f(down))) / (2 * step)
     return gradient
+
+
+@wrong("backprop.numerical_gradient", [FLOAT], "the arguments' dtype")
+def always_in_double_precision(f, x, step=1e-6):
+    return with_unit_vectors(f, x.double(), step)
+
+
+@wrong("backprop.numerical_gradient", [VIEW], "not whole rows")
+def moves_whole_rows(f, x, step=1e-6):
+    gradient = torch.zeros_like(x)
+    for i in range(len(x)):
+        up, down = x.clone(), x.clone()
+        up[i] += step
+        down[i] -= step
+        gradient[i] = (float(f(up)) - float(f(down))) / (2 * step)
+    return gradient
+
+
+@wrong("backprop.numerical_gradient", [SMOOTH], "step counts")
+def more_exact_than_asked(f, x, step=1e-6):
+    once, twice = with_unit_vectors(f, x, step / 50), with_unit_vectors(f, x, step / 25)
+    return (4 * once - twice) / 3
 
 
 @right("backprop.numerical_gradient")
@@ -415,6 +492,38 @@ def returns_nothing(parameters, loss_of, batches, rate):
             p.grad = None
 
 
+@wrong("backprop.train", [TRAINED, LOSSES, CLEARED], "rate is an argument")
+def rate_written_in(parameters, loss_of, batches, rate):
+    return out_of_place(parameters, loss_of, batches, 0.1)
+
+
+@wrong("backprop.train", [LOSSES], "loss.item() is a float")
+def keeps_torch_tensors(parameters, loss_of, batches, rate):
+    return [torch.tensor(v) for v in out_of_place(parameters, loss_of, batches, rate)]
+
+
+@wrong("backprop.train", [TRAINED, LOSSES, CLEARED], "not one at the end")
+def one_step_for_all(parameters, loss_of, batches, rate):
+    losses = []
+    for x, y in batches:
+        loss = loss_of(x, y)
+        loss.backward()
+        losses.append(loss.item())
+    for p in parameters:
+        p.data -= rate * p.grad
+        p.grad = None
+    return losses
+
+
+@wrong("backprop.train", [LOSSES], "before the step")
+def loss_after_the_step(parameters, loss_of, batches, rate):
+    def after(batch):
+        out_of_place(parameters, loss_of, [batch], rate)
+        return loss_of(*batch).item()
+
+    return [after(batch) for batch in batches]
+
+
 @right("backprop.train")
 def out_of_place(parameters, loss_of, batches, rate):
     def step(batch):
@@ -527,6 +636,55 @@ def clears_the_leaves_first(nodes, grad):
             node.grad = node.pullback = None
 
 
+@wrong("backprop.walk", [CHAIN, TWICE, ADDS, FREES], "grad, not with 1")
+def starts_with_ones(nodes, grad):
+    with_a_heap_from_the_loss(nodes, torch.ones_like(grad))
+
+
+@wrong("backprop.walk", [CHAIN, TWICE, ADDS, FREES], "leaves keep theirs")
+def frees_the_leaves_too(nodes, grad):
+    with_a_heap_from_the_loss(nodes, grad)
+    for node in nodes:
+        node.grad = None
+
+
+@wrong("backprop.walk", [TWICE, ADDS, FREES], "goes on past")
+def stops_where_nothing_arrived(nodes, grad):
+    nodes[-1].grad = grad
+    for node in reversed(nodes):
+        if node.pullback is None:
+            continue
+        if node.grad is None:
+            return
+        for parent, g in zip(node.parents, node.pullback(node.grad), strict=True):
+            if parent:
+                parent.grad = g if parent.grad is None else parent.grad + g
+        node.grad = node.pullback = None
+
+
+@wrong("backprop.walk", [CHAIN, TWICE, ADDS, FREES], "changed its argument grad")
+def empties_what_it_was_given(nodes, grad):
+    with_a_heap_from_the_loss(nodes, grad)
+    grad.zero_()
+
+
+@right("backprop.walk")
+def by_recursion(nodes, grad):
+    def step(i):
+        node = nodes[i]
+        if node.pullback is not None and node.grad is not None:
+            for parent, g in zip(node.parents, node.pullback(node.grad), strict=True):
+                if parent is not None:
+                    parent.grad = g if parent.grad is None else parent.grad + g
+        if node.pullback is not None:
+            node.grad = node.pullback = None
+        if i:
+            step(i - 1)
+
+    nodes[-1].grad = grad
+    step(len(nodes) - 1)
+
+
 @right("backprop.walk")
 def with_gradients_in_a_dictionary(nodes, grad):
     arrived = {id(nodes[-1]): [grad]}
@@ -622,6 +780,24 @@ def forgets_the_bytes(widths, batch, bytes_per_number=4):
     return _account(widths, batch, 1) | {}
 
 
+@wrong("backprop.account", ["backward"], "not the last")
+def the_last_layer_skips_one(widths, batch, bytes_per_number=4):
+    last = 2 * batch * widths[-2] * widths[-1]
+    right = _account(widths, batch, bytes_per_number)
+    return {**right, "backward": 2 * right["forward"] - last}
+
+
+@wrong("backprop.account", ["remembered"], "nothing extra")
+def masks_of_a_byte(widths, batch, bytes_per_number=4):
+    right = _account(widths, batch, bytes_per_number)
+    return {**right, "remembered": right["remembered"] + batch * sum(widths[1:-1])}
+
+
+@wrong("backprop.account", ["parameters", "forward", "backward", "remembered"], "return a dict")
+def in_a_tuple(widths, batch, bytes_per_number=4):
+    return tuple(_account(widths, batch, bytes_per_number).values())
+
+
 @right("backprop.account")
 def by_matrix_algebra(widths, batch, bytes_per_number=4):
     w = torch.tensor(widths, dtype=torch.float64)
@@ -675,7 +851,7 @@ def only_one_term(x):
     return x * torch.sigmoid(x), pullback
 
 
-@wrong("backprop.silu", ["gradient", LATER, "at inputs up to ±100"], "derivative of sigmoid")
+@wrong("backprop.silu", ["gradient", LATER, FAR], "derivative of sigmoid")
 def pullback_of_sigmoid(x):
     def pullback(dy):
         s = torch.sigmoid(x)
@@ -684,7 +860,7 @@ def pullback_of_sigmoid(x):
     return x * torch.sigmoid(x), pullback
 
 
-@wrong("backprop.silu", ["gradient", LATER, "at inputs up to ±100"], "NaN")
+@wrong("backprop.silu", ["gradient", LATER, FAR], "NaN")
 def recovers_x_from_sigmoid(x):
     s = torch.sigmoid(x)
     y = x * s
@@ -697,13 +873,41 @@ def recovers_x_from_sigmoid(x):
     return y, pullback
 
 
-@wrong("backprop.silu", ["result", "gradient", LATER, "at inputs up to ±100"], "x times sigmoid(x)")
+@wrong(
+    "backprop.silu",
+    ["result", "gradient", LATER, FAR],
+    "x times sigmoid(x)",
+)
 def is_only_sigmoid(x):
     def pullback(dy):
         s = torch.sigmoid(x)
         return (dy * s * (1 - s),)
 
     return torch.sigmoid(x), pullback
+
+
+@wrong("backprop.silu", ["gradient", LATER], "changed the operation's argument x")
+def reuses_the_memory_of_x_again(x):
+    def pullback(dy):
+        s = torch.sigmoid(x)
+        return (x.mul_(1 - s).add_(1).mul_(s).mul_(dy),)
+
+    return x * torch.sigmoid(x), pullback
+
+
+@wrong("backprop.silu", ["gradient", LATER], "its derivative is added")
+def takes_the_second_term_away(x):
+    def pullback(dy):
+        s = torch.sigmoid(x)
+        return (dy * (s - x * s * (1 - s)),)
+
+    return x * torch.sigmoid(x), pullback
+
+
+@wrong("backprop.silu", ["gradient", LATER, FAR], "also of one")
+def no_tuple_of_one(x):
+    y, pullback = with_the_swish_identity(x)
+    return y, lambda dy: pullback(dy)[0]
 
 
 @right("backprop.silu")

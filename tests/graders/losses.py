@@ -369,6 +369,18 @@ def walks_the_library_back(logits, labels):
     return recomputes_from_the_logits(logits, labels)[0], pullback
 
 
+@wrong("losses.cross_entropy", [GRADIENT, HELD], "changed the operation's argument logits")
+def turns_the_logits_into_the_gradient(logits, labels):
+    rows, log_z = torch.arange(len(labels)), logits.logsumexp(1, keepdim=True)
+
+    def pullback(dloss):
+        slope = logits.sub_(log_z).exp_()
+        slope[rows, labels] -= 1
+        return (slope.mul_(dloss / len(labels)),)
+
+    return (log_z[:, 0] - logits[rows, labels]).mean(), pullback
+
+
 @right("losses.cross_entropy")
 def holds_logits_and_the_logarithm_of_each_sum(logits, labels):
     rows, log_z = torch.arange(len(labels)), logits.logsumexp(1, keepdim=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from roofline.grading import (
     unchanged,
 )
 
-from .shared import TENSOR_CLASSES
+from .shared import DERIVATIVES, TENSOR_CLASSES, led_on
 
 
 @exercise("backprop.numerical_gradient")
@@ -28,7 +29,7 @@ class NumericalGradient(Exercise):
     """A numerical gradient."""
 
     points, minutes, difficulty, importance = 3, 8, 2, 4
-    forbidden = ("torch.autograd.gradcheck", "roofline.autograd.gradcheck", *TENSOR_CLASSES)
+    forbidden = ("torch.autograd.gradcheck", "roofline.autograd.gradcheck", *DERIVATIVES)
     step = 0.05
 
     def cases(self, seed: int) -> Any:
@@ -48,7 +49,7 @@ class NumericalGradient(Exercise):
         corner = wide.T[1:4, ::2]  # neither contiguous nor the whole of its memory
         return {
             "gradient": call(answer, self.function(scale), x, step=self.step),
-            "float": call(answer, lambda t: float((t**2).sum()), x[:3]),
+            "float": call(answer, lambda t: float((t**2).sum()), x[:3].float(), step=1e-2),
             "view": call(answer, lambda t: (t**3).sum(), corner, step=1e-4),
         }
 
@@ -65,6 +66,21 @@ class NumericalGradient(Exercise):
             [(f(m) - f(m - 2 * h * e)) / (2 * h) for m, e in zip(moved, unit, strict=True)]
         )
         corner = wide.T[1:4, ::2]
+        exact = 0.5 * torch.exp(0.5 * x) * scale
+        exact[0] += x[-1]
+        exact[-1] += x[0]
+        rows = (3 * corner**2).sum(1, keepdim=True).expand(corner.shape)
+        single = compare(
+            "f may return a float, x be float32",
+            0.5,
+            outputs["float"],
+            2 * x[:3].float(),
+            rtol=1e-2,
+            atol=1e-2,
+            may_change=True,
+        )
+        if single.lost and "it raised" in single.message and outputs["gradient"].ok:
+            single = replace(single, hint="float(f(x)) takes a float as well as a tensor")
         return [
             compare(
                 "gradient of a smooth function",
@@ -84,25 +100,21 @@ class NumericalGradient(Exercise):
                     (2 * two_sided, "the two points are 2ε apart: divide by that"),
                     (together.expand(len(x)), "all entries were moved at once: move one at a time"),
                     (drift, "an entry that was moved must come back before the next one moves"),
+                    (exact, "the difference for the step that is given is asked: step counts"),
                 ],
                 rtol=1e-7,
                 may_change=True,
             ),
-            compare(
-                "f may return a float",
-                0.5,
-                outputs["float"],
-                2 * x[:3],
-                rtol=1e-4,
-                atol=1e-6,
-                may_change=True,
-            ),
+            led_on(single),
             compare(
                 "x that is a view, not contiguous",
                 0.5,
                 outputs["view"],
                 3 * corner**2,
-                [(torch.zeros_like(corner), "the entries that you moved are not those of x")],
+                [
+                    (torch.zeros_like(corner), "the entries that you moved are not those of x"),
+                    (rows, "an x of two dimensions: move entries, not whole rows"),
+                ],
                 rtol=1e-4,
                 atol=1e-6,
                 may_change=True,
@@ -126,7 +138,7 @@ class Train(Exercise):
 
     points, minutes, difficulty, importance = 4, 7, 2, 5
     forbidden = ("torch.optim.SGD", "roofline.optim.SGD", *TENSOR_CLASSES[1:])
-    rate = 0.1
+    rate = 0.07
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -154,7 +166,7 @@ class Train(Exercise):
             may_change=(0, 2),
         )
         kinds = (
-            sorted({type(v).__name__ for v in losses.value})
+            sorted({f"{type(v).__module__}.{type(v).__name__}" for v in losses.value})
             if losses.ok and isinstance(losses.value, list)
             else []
         )
@@ -182,6 +194,26 @@ class Train(Exercise):
                 if not stale:
                     parameter.grad = None
         return [p.data for p in parameters], losses
+
+    def at_the_end(self, cases: Any, rate: float) -> tuple[list[torch.Tensor], list]:
+        """The same with a single step, along the sum of all batches' gradients."""
+        weight, bias, batches = cases
+        parameters = [Tensor(v.clone(), requires_grad=True) for v in (weight, bias)]
+        losses = []
+        for batch in batches:
+            loss = self.loss(parameters, *batch)
+            loss.backward()
+            losses.append(loss.item())
+        return [p.data - rate * p.grad for p in parameters if p.grad is not None], losses
+
+    def afterwards(self, cases: Any, rate: float) -> list[float]:
+        """Each batch's loss once its step is taken."""
+        weight, bias, batches = cases
+        found = []
+        for number, batch in enumerate(batches):
+            data, _ = self.descend((weight, bias, batches[: number + 1]), rate)
+            found.append(self.loss([Tensor(v) for v in data], *batch).item())
+        return found
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         losses, rate = outputs["losses"], self.rate
@@ -213,9 +245,18 @@ class Train(Exercise):
                     "the loss is a mean already: don't divide again",
                 ),
                 (self.descend(cases, 1.0)[0], "the rate is missing"),
+                (self.descend(cases, 0.1)[0], "rate is an argument"),
+                (self.at_the_end(cases, rate)[0], "a step for each batch, not one at the end"),
+                (
+                    self.descend((*cases[:2], cases[2][:1]), rate)[0],
+                    "only the first batch was used: does the loop return too early?",
+                ),
             ],
         )
-        if {"Tensor"} & set(outputs["kinds"]):
+        if "torch.Tensor" in outputs["kinds"]:
+            message = "the list holds torch tensors, expected Python floats"
+            kept = Item("losses", 1, 0.0, message, "loss.item() is a float")
+        elif any(kind.endswith(".Tensor") for kind in outputs["kinds"]):
             hint = "a loss that is still a Tensor holds its whole tape: keep loss.item()"
             kept = Item("losses", 1, 0.0, "the list holds Tensors, expected Python floats", hint)
         else:
@@ -224,7 +265,12 @@ class Train(Exercise):
                 1,
                 losses,
                 right,
-                [(right[1:], "one is missing: the first?")],
+                [
+                    (right[1:], "one is missing: the first?"),
+                    (self.afterwards(cases, rate), "the loss before the step is asked"),
+                    (sum(right) / len(right), "a list is asked, not its mean"),
+                    (right[-1], "a list is asked, not the last loss"),
+                ],
                 may_change=True,
             )
         cleared = require(

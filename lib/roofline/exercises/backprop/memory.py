@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,16 @@ from roofline.grading import (
 )
 from roofline.hardware.count import count
 
-from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_at_most, stable
+from ..machine.shared import column
+from .shared import (
+    DERIVATIVES,
+    elementwise_cases,
+    elementwise_probe,
+    holds_at_most,
+    leaves_alone,
+    of_one,
+    stable,
+)
 
 
 @exercise("backprop.account")
@@ -45,9 +55,13 @@ class Account(Exercise):
         items = []
         for key, hints in self.mistakes(cases, counted).items():
             right = [account[key] for account in counted]
-            got = [made[key] for made in outputs]
-            failed = next((part for part in got if not part.ok), None)
-            items.append(compare(key, 1, failed or [part.value for part in got], right, hints))
+            item = column(key, 1, outputs, key, right, hints, rtol=0.0, cases=cases)
+            if item.lost and "in it" in item.message:
+                hint = "return a dict with the keys parameters, forward, backward, remembered"
+                item = replace(item, hint=hint)
+            if item.lost and "it raised" in item.message and outputs[0].ok:
+                item = replace(item, hint="widths may have any length, from two on")
+            items.append(item)
         return items
 
     def counted(self, widths: tuple[int, ...], batch: int, size: int) -> dict[str, int]:
@@ -83,6 +97,18 @@ class Account(Exercise):
         def without_biases(widths: Any, batch: int, size: int, **a: int) -> int:
             return a["parameters"] - sum(widths[1:])
 
+        def one_bias(widths: Any, batch: int, size: int, **a: int) -> int:
+            return without_biases(widths, batch, size, **a) + len(widths) - 1
+
+        def added(widths: Any, batch: int, size: int, **a: int) -> int:
+            return batch * sum(widths[1:])
+
+        def without_the_last(widths: Any, batch: int, size: int, **a: int) -> int:
+            return 2 * a["forward"] - 2 * batch * widths[-2] * widths[-1]
+
+        def with_masks(widths: Any, batch: int, size: int, **a: int) -> int:
+            return a["remembered"] + batch * sum(widths[1:-1])
+
         def with_logits(widths: Any, batch: int, size: int, **a: int) -> int:
             return a["remembered"] + size * batch * widths[-1]
 
@@ -96,7 +122,10 @@ class Account(Exercise):
             return a["remembered"] + size * a["parameters"]
 
         return {
-            "parameters": [(over(without_biases), "the biases are missing")],
+            "parameters": [
+                (over(without_biases), "the biases are missing"),
+                (over(one_bias), "every output of a layer has a bias of its own"),
+            ],
             "forward": [
                 (
                     over(lambda *c, **a: a["forward"] // 2),
@@ -106,6 +135,10 @@ class Account(Exercise):
                     over(lambda w, b, s, **a: a["forward"] // b),
                     "every row of the batch costs as much",
                 ),
+                (
+                    over(lambda *c, **a: a["forward"] + added(*c, **a)),
+                    "matrix products only: adding the bias isn't one",
+                ),
             ],
             "backward": [
                 (
@@ -113,12 +146,22 @@ class Account(Exercise):
                     "nobody needs the gradient with respect to the input: the first layer skips it",
                 ),
                 (over(lambda *c, **a: a["forward"]), "two products for each layer but the first"),
+                (over(without_the_last), "the layer at the input skips a product, not the last"),
+                (
+                    over(lambda *c, **a: a["backward"] + added(*c, **a)),
+                    "matrix products only: the gradient of a bias is a sum",
+                ),
             ],
             "remembered": [
                 (over(with_logits), "no pullback of the layers needs the logits"),
                 (
                     over(hidden_twice),
                     "relu's result is the next layer's input: held twice, stored once",
+                ),
+                (over(with_masks), "relu's pullback reads its mask off its result: nothing extra"),
+                (
+                    over(lambda w, b, s, **a: a["remembered"] // s * 4),
+                    "a number has bytes_per_number bytes, not always 4",
                 ),
                 (over(without_input), "the first layer's pullback needs the input for dW"),
                 (over(with_parameters), "the parameters exist anyway: leave them out"),
@@ -141,7 +184,8 @@ class Silu(Exercise):
         "roofline.autograd.silu",
         "aten::silu",
         "aten::silu_backward",
-        *TENSOR_CLASSES,
+        "torch.nn.functional.glu",
+        *DERIVATIVES,
     )
 
     def cases(self, seed: int) -> Any:
@@ -167,8 +211,12 @@ class Silu(Exercise):
                 ),
                 (slope, "this is the derivative alone: multiply it by the gradient that arrives"),
                 (dy * s * (1 - s), "this is the derivative of sigmoid"),
+                (dy * (s - x * s * (1 - s)), "sigmoid grows: its derivative is added"),
+                (dy * (1 + x * (1 - s)), "the first term is sigmoid(x), not 1"),
+                (dy * (1 + x * s * (1 - s)), "the first term is sigmoid(x), not 1"),
             ],
         )
+        gradient = leaves_alone(of_one(gradient), outputs["left"], ("x",))
         held_item = holds_at_most(
             "remembers one tensor",
             1,

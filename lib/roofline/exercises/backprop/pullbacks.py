@@ -16,7 +16,20 @@ from roofline.grading import (
     generator,
 )
 
-from .shared import TENSOR_CLASSES, elementwise_cases, elementwise_probe, holds_at_most, stable
+from .shared import (
+    DERIVATIVES,
+    SINGLE,
+    TWO,
+    both,
+    elementwise_cases,
+    elementwise_probe,
+    holds_at_most,
+    leaves_alone,
+    led_on,
+    of_one,
+    pulled_back,
+    stable,
+)
 
 
 @exercise("backprop.sigmoid")
@@ -24,7 +37,7 @@ class Sigmoid(Exercise):
     """A pullback that remembers its result."""
 
     points, minutes, difficulty, importance = 3, 5, 1, 4
-    forbidden = ("aten::sigmoid_backward", "roofline.autograd.sigmoid", *TENSOR_CLASSES)
+    forbidden = ("aten::sigmoid_backward", "roofline.autograd.sigmoid", *DERIVATIVES)
 
     def cases(self, seed: int) -> Any:
         return elementwise_cases(seed)
@@ -46,10 +59,14 @@ class Sigmoid(Exercise):
                 (dy * x * (1 - x), "y(1 - y) is written in the result y, not in x"),
                 (dy * y, "this multiplies by the result, not by the derivative y(1 - y)"),
                 (slope * slope * dy, "the derivative is in there twice"),
+                (dy * y * (1 + y), "the derivative is y(1 - y): a minus"),
+                (-dy * slope, "the sign: sigmoid grows everywhere"),
             ],
         )
+        gradient = leaves_alone(of_one(gradient), outputs["left"], ("x",))
+        result = compare("result", 0.5, outputs["result"], y, [(1 - y, "the sign of x")])
         return [
-            compare("result", 0.5, outputs["result"], y, [(torch.sigmoid(-x), "the sign of x")]),
+            both(result, TWO),
             gradient,
             stable(outputs, far, far * (1 - far)),
             holds_at_most(
@@ -68,7 +85,7 @@ class Linear(Exercise):
     """The layer where the work is."""
 
     points, minutes, difficulty, importance = 4, 10, 2, 5
-    forbidden = ("torch.nn.functional.linear", "roofline.autograd.linear", *TENSOR_CLASSES)
+    forbidden = ("torch.nn.functional.linear", "roofline.autograd.linear", *DERIVATIVES)
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -82,8 +99,9 @@ class Linear(Exercise):
         made = call(answer, x, weight, bias)
         large = call(answer, large_x, large_weight, large_bias, count=True)
         return {
-            "result": made[0],
+            "result": call(answer, *(t.double() for t in (x, weight, bias)))[0],
             "gradients": call(made[1], dy),
+            "left": pulled_back(answer, (x, weight, bias), dy),
             "large": large,
             "walk": call(large[1], large_dy, count=True),
         }
@@ -92,8 +110,19 @@ class Linear(Exercise):
         (x, weight, bias, dy), (large_x, large_weight, _, _) = cases
         gradients = outputs["gradients"]
         dw, db, n = dy.T @ x, dy.sum(0), len(x)
+        dx = compare(
+            "dx",
+            0.5,
+            gradients[0],
+            dy @ weight,
+            [
+                (dy @ weight / n, "the rows of a batch don't share their inputs: no average"),
+                (weight.sum(0).expand(x.shape), "multiply by the gradient that arrives"),
+                (dw, "that is dW: the pullback returns (dx, dW, db)"),
+            ],
+        )
         right = [
-            compare("dx", 0.5, gradients[0], dy @ weight),
+            leaves_alone(dx, outputs["left"], ("x", "weight", "bias")),
             compare(
                 "dW",
                 1,
@@ -103,6 +132,7 @@ class Linear(Exercise):
                     (dw / n, "this averages over the batch: the gradients of its rows add up"),
                     (dw.T, "transposed: the gradient of W has the shape of W"),
                     (dy[:1].T @ x[:1], "this is the first row's share: sum over the batch"),
+                    (torch.ones_like(dy).T @ x, "multiply by the gradient that arrives"),
                 ],
             ),
             compare(
@@ -117,14 +147,19 @@ class Linear(Exercise):
                 ],
             ),
         ]
+        wide, w = x.double(), weight.double()
         result = compare(
-            "result",
+            "result, float64",
             0.5,
             outputs["result"],
-            x @ weight.T + bias,
-            [(lambda: x @ weight.T, "the bias is missing")],
+            wide @ w.T + bias,
+            [(wide @ w.T, "the bias is missing")],
+            rtol=SINGLE,
+            atol=SINGLE,
         )
-        return [result, *right, self._cost(outputs, large_x, large_weight, right)]
+        three = "the pullback returns a tuple with a gradient for each argument: (dx, dW, db)"
+        cost = self._cost(outputs, large_x, large_weight, right)
+        return [led_on(both(result, TWO)), *(both(item, three) for item in right), cost]
 
     def _cost(self, outputs: Any, x: torch.Tensor, weight: torch.Tensor, right: list[Item]) -> Item:
         """Two products in the pullback, and never a tensor of n · inputs · outputs entries."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from roofline.grading import (
     require,
 )
 
-from .shared import TENSOR_CLASSES
+from .shared import DERIVATIVES
 
 
 class Entry:
@@ -58,7 +59,7 @@ class Walk(Exercise):
     """The backward walk."""
 
     points, minutes, difficulty, importance = 4, 12, 3, 5
-    forbidden = ("roofline.autograd.backward", "roofline.autograd.Tensor.backward", *TENSOR_CLASSES)
+    forbidden = DERIVATIVES
 
     def cases(self, seed: int) -> Any:
         random = generator(seed)
@@ -70,12 +71,12 @@ class Walk(Exercise):
         chain = [x]
         for factor in values:
             chain.append(Entry(lambda d, factor=factor: (d * factor,), chain[-1]))
-        chained = call(answer, chain, grad)
+        chained = call(answer, chain, grad, may_change=(0,))
         nodes, leaves = _tape(tuple(values))
-        walked = call(answer, nodes, grad)
+        walked = call(answer, nodes, grad, may_change=(0,))
         fresh, held = _tape(tuple(values))
         held["b"].grad = before.clone()
-        again = call(answer, fresh, grad)
+        again = call(answer, fresh, grad, may_change=(0,))
         inner = [node for node in nodes if node.parents and node is not nodes[4]]
         return {
             "chain": self._slot(chained, x),
@@ -91,7 +92,17 @@ class Walk(Exercise):
     @staticmethod
     def _slot(walked: Call, node: Entry) -> Call:
         """The gradient in a leaf's slot, as what the call gave."""
-        return call(lambda _: node.grad, walked) if walked.ok else walked
+        if not walked.ok:
+            return walked
+        found = call(lambda _: node.grad, walked)
+        # What the walk changed: nodes are its to change, the gradient that it starts from isn't.
+        found.changed = [name for name in walked.changed if name != "nodes"]
+        return found
+
+    @staticmethod
+    def _two(a: Call, b: Call) -> Call:
+        """Both leaves' gradients as one value."""
+        return replace(a, value=[a.value, b.value]) if a.ok else a
 
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         a, b, c, grad, before = cases
@@ -103,19 +114,29 @@ class Walk(Exercise):
                 1,
                 outputs["chain"],
                 grad * a * b * c,
-                [(grad * c, "it stops after the first node"), (grad, "the loss's own gradient")],
+                [
+                    (grad * c, "it stops after the first node"),
+                    (grad, "the loss's own gradient"),
+                    (a * b * c, "the last node starts with the gradient grad, not with 1"),
+                ],
             ),
             compare(
                 "a value used more than once",
                 1,
-                [outputs["a"].value, outputs["b"].value] if outputs["a"].ok else outputs["a"],
+                self._two(outputs["a"], outputs["b"]),
                 [right_a, right_b],
                 [
                     ([through * b, through * a], "an arriving gradient replaced the one before it"),
                     ([through, through * a], "an arriving gradient replaced the one before it"),
+                    ([through * b, None], "each parent gets a gradient, not the first alone"),
+                    (
+                        [through, None],
+                        "the walk goes on past a node without a gradient",
+                    ),
                 ],
             ),
         ]
+        values = [self.about(item) for item in values]
         if all(item.lost for item in values):
             why = "looked at once a gradient is right"
             return [
@@ -136,6 +157,19 @@ class Walk(Exercise):
             ),
             self.frees(outputs),
         ]
+
+    @staticmethod
+    def about(item: Item) -> Item:
+        """The item with a hint about what a walk leaves behind and what it passes over."""
+        if item.lost and "returned None" in item.message:
+            message = item.message.replace("it returned None", "a leaf holds no gradient")
+            hint = item.hint if "return" not in item.hint else ""
+            hint = hint or "nothing arrived in the leaf, or it was freed: leaves keep theirs"
+            return Item(item.name, item.points, 0.0, message, hint)
+        if item.lost and "NoneType" in item.message:
+            hint = "parents may be None (plain data), and a node's grad where nothing arrived"
+            return Item(item.name, item.points, 0.0, item.message, hint)
+        return item
 
     @staticmethod
     def frees(outputs: Any) -> Item:

@@ -17,14 +17,6 @@ from roofline.grading import (
 from ..backprop.shared import led_on
 
 Mistakes = Sequence[tuple[Any, str]]
-DERIVATIVES = (
-    "torch.Tensor.backward",
-    "torch.autograd.grad",
-    "torch.func.vjp",
-    "torch.func.grad",
-    "roofline.autograd.backward",
-    "roofline.autograd.Tensor.backward",
-)
 
 
 def finite(

@@ -17,8 +17,17 @@ from roofline.grading import (
     generator,
 )
 
-from ..backprop.shared import SINGLE, both, held, holds_at_most
-from .shared import DERIVATIVES, capped, finite, number
+from ..backprop.shared import (
+    DERIVATIVES,
+    SINGLE,
+    both,
+    held,
+    holds_at_most,
+    leaves_alone,
+    of_one,
+    pulled_back,
+)
+from .shared import capped, finite, number
 
 
 @exercise("losses.log_sum_exp")
@@ -141,6 +150,7 @@ class CrossEntropy(Exercise):
             "gradient": call(made[1], torch.tensor(1.0))[0],
             "scaled": call(again[1], torch.tensor(3.0))[0],
             "held": kept,
+            "left": pulled_back(answer, (logits, labels), torch.tensor(1.0)),
             "far": far[0],
             "far gradient": call(far[1], torch.tensor(1.0, dtype=torch.float64))[0],
         }
@@ -181,7 +191,7 @@ class CrossEntropy(Exercise):
                 ),
             ],
         )
-        gradient = both(gradient, "a pullback returns a tuple, also of one: (gradient,)")
+        gradient = leaves_alone(of_one(gradient), outputs["left"], ("logits",))
         scaled = compare(
             "gradient times what arrives",
             0.5,

@@ -16,8 +16,8 @@ from roofline.grading import (
     generator,
 )
 
-from ..backprop.shared import SINGLE, both
-from .shared import DERIVATIVES, finite, number
+from ..backprop.shared import DERIVATIVES, SINGLE, both
+from .shared import finite, number
 
 
 @exercise("losses.chunked")

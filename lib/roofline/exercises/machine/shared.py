@@ -21,7 +21,7 @@ def column(
     name: str,
     points: float,
     outputs: Sequence[Call],
-    index: int | None,
+    index: int | str | None,
     right: list[Any],
     mistakes: Sequence[tuple[list[Any], str]] = (),
     rtol: float = 1e-6,
@@ -48,7 +48,9 @@ def column(
 
 def shown(value: Any) -> str:
     """An argument in a message."""
-    return f"{value:,.6g}" if isinstance(value, (int, float)) else f"{len(value)} operations"
+    if isinstance(value, (int, float)):
+        return f"{value:,.6g}"
+    return str(value) if isinstance(value, tuple) else f"{len(value)} operations"
 
 
 def not_always(item: Item, value: Any, others: Sequence[Call]) -> Item:
