@@ -252,7 +252,17 @@ def test_nothing_of_ours_comes_from_a_submission(course: Course, tmp_path: Path)
 
 def test_a_dry_run_writes_nothing(course: Course, tmp_path: Path) -> None:
     rows = collect(course, NAME, packed(tmp_path / "a.zip", {"ana/toy.ipynb": b"{}"}), dry_run=True)
-    assert by_status(rows) == {"collected": ["ana"]} and not list(course.submitted.iterdir())
+    assert by_status(rows) == {"would collect": ["ana"]} and not list(course.submitted.iterdir())
+
+
+def test_what_a_killed_collecting_took_away_is_put_back(course: Course, tmp_path: Path) -> None:
+    """Killed between taking the earlier submission away and putting the newer one there."""
+    first = packed(tmp_path / "a.zip", {"ana/toy.ipynb": notebook("first")})
+    collect(course, NAME, first)
+    folder = course.submitted / "ana" / NAME
+    folder.rename(folder.with_name(f".{NAME}.old"))
+    collect(course, NAME, packed(tmp_path / "b.zip", {"ben/toy.ipynb": notebook("b")}))
+    assert there(course, "ana")["toy.ipynb"] == notebook("first")
 
 
 def test_what_is_no_source_is_said_in_one_line(course: Course, tmp_path: Path) -> None:

@@ -25,8 +25,15 @@ from roofline.course.folder import Course, CourseError, valid_id
 from roofline.course.gradebook import Book
 from roofline.course.layouts import Directory, File, Found, from_exchange, same_name, sort_out
 from roofline.course.naming import name_notebooks
-from roofline.course.submissions import COLLECTED, TIMESTAMP, read_timestamp
+from roofline.course.submissions import (
+    COLLECTED,
+    TIMESTAMP,
+    read_timestamp,
+    recover,
+    set_aside,
+)
 
+WOULD = {"collected": "would collect", "replaced": "would replace"}  # said by a dry run
 EXCHANGE = Path("/usr/local/share/nbgrader/exchange")  # nbgrader's own default
 
 
@@ -34,7 +41,8 @@ EXCHANGE = Path("/usr/local/share/nbgrader/exchange")  # nbgrader's own default
 class Collected:
     """What came of one submission, or of one file that belongs to none.
 
-    ``status``: ``collected``, ``replaced`` (an earlier one), ``unchanged``, ``older`` (than what
+    ``status``: ``collected``, ``replaced`` (an earlier one), in a dry run ``would collect`` and
+    ``would replace``, ``unchanged``, ``older`` (than what
     was collected before, or than another one here: left alone), ``unmatched`` (no student for it),
     ``refused`` (a file that can't be taken), or ``ignored`` (a file that belongs to nobody).
     """
@@ -85,6 +93,8 @@ def collect(
         due = book.sources(assignment)
     if not due:
         raise CourseError(f"no assignment {assignment!r}: roofline class release {assignment}")
+    if not dry_run:
+        recover(course, assignment)
     rows: list[Collected] = []
     if source is not None:
         listed = listing(source)
@@ -208,7 +218,7 @@ def _take(
             _place(target, content.files)
         except OSError as error:
             raise CourseError(f"{target} can't be written: {error.strerror}") from None
-    return Collected(label, student, status, reason)
+    return Collected(label, student, WOULD.get(status, status) if dry_run else status, reason)
 
 
 def _compare(target: Path, content: _Content, one: Found) -> str:
@@ -229,7 +239,7 @@ def _place(target: Path, files: dict[str, bytes]) -> None:
     """Put a submission where it belongs, as a whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    old = target.with_name(f".{target.name}.old")
+    old = set_aside(target)
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:

@@ -30,7 +30,7 @@ from roofline.course.recording import record, refresh_penalty
 from roofline.course.rows import UNSANDBOXED, Row
 from roofline.course.runs import noted
 from roofline.course.sanitize import blank, clean
-from roofline.course.submissions import Submission, submissions
+from roofline.course.submissions import Submission, recover, submissions
 from roofline.course.writing import write_whole
 
 __all__ = ["Row", "grade"]
@@ -74,6 +74,8 @@ def grade(
         run = _Run(course, book, assignment, exercise, force, trust, workers)
         rows: list[Row] = []
         todo: list[Submission] = []
+        if not dry_run:
+            recover(course, assignment)
         for given in submissions(course, assignment, students):
             row = run.without_running(given, dry_run)
             if row is None:

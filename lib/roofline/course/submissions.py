@@ -63,6 +63,19 @@ def submissions(
     return found
 
 
+def set_aside(target: Path) -> Path:
+    """Where a submission lies while a newer one takes its place."""
+    return target.with_name(f".{target.name}.old")
+
+
+def recover(course: Course, assignment: str) -> None:
+    """Put back what a collecting that was killed has taken away and not yet replaced."""
+    for _, folder in _folders(course.submitted):
+        target = folder / assignment
+        if set_aside(target).is_dir() and not target.exists():
+            os.rename(set_aside(target), target)
+
+
 def _folders(root: Path) -> list[tuple[str, Path]]:
     if not root.is_dir():
         return []
