@@ -108,6 +108,10 @@ def test_search_is_bounded(count: int) -> None:
     assert cut.tried == 100 and not cut.complete
 
 
+def test_a_batch_of_more_sequences_than_a_plan_takes_is_searched() -> None:
+    assert search(SMALL, cluster(find("t4"), 1), 2**20).complete
+
+
 @pytest.mark.parametrize("device", devices(), ids=lambda device: device.name)
 def test_every_device_of_the_catalogue_can_be_planned_with(device: Any) -> None:
     found = search(SMALL, cluster(device, 16), 64, keep=1)
