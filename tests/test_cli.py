@@ -44,7 +44,6 @@ def test_an_unknown_device_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         "check": "roofline check: missing argument 'chapter'",
         "check nothing": "there is no chapter 'nothing' in chapters/",
         "progress nothing": "there are no exercises in nothing",
-        "lab nothing": "there is no experiment 'nothing'",
         "class grad": "roofline class: no such command 'grad'",
         "class grade": "roofline class grade: missing argument 'assignment'",
         "class grade x --workers 0": "roofline class grade: invalid value for '--workers': ",
