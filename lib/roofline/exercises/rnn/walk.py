@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -103,14 +103,19 @@ class ThroughTime(Exercise):
     def judge(self, outputs: Any, cases: Any) -> list[Item]:
         (cases, other), (outputs, others) = cases, outputs
         right = walk_back(*cases)
-        wrong = {name: walk_back(*cases, mistake=name) for name in self.mistakes}
+
+        @cache
+        def wrong(key: str) -> Tensors:
+            return walk_back(*cases, mistake=key)
 
         def item(name: str, points: float, places: tuple[int, ...], *more: Any) -> Item:
             parts = [outputs[i] for i in places]
             failed = next((p for p in parts if not p.ok), None)
             got = failed or _named(places, [p.value for p in parts])
-            made = {self.mistakes[key]: w for key, w in wrong.items()}
-            hints = [(_named(places, [w[i] for i in places]), hint) for hint, w in made.items()]
+            hints = [
+                (lambda key=key: _named(places, [wrong(key)[i] for i in places]), hint)
+                for key, hint in self.mistakes.items()
+            ]
             others = [(_named(places, values), hint) for values, hint in more]
             expected = _named(places, [right[i] for i in places])
             return compare(name, points, got, expected, [*hints, *others], rtol=1e-4)
@@ -122,7 +127,8 @@ class ThroughTime(Exercise):
                 "gradients of W and b",
                 1,
                 (2, 4),
-                ([wrong["one step"][2], right[4]], self.mistakes["one step"]),
+                ([right[2], wrong("one step")[4]], self.mistakes["one step"]),
+                ([wrong("one step")[2], right[4]], self.mistakes["one step"]),
                 ([right[2], right[4] / 3], "sums over the batch, not means"),
                 ([right[2] / 3, right[4] / 3], "sums over the batch, not means"),
                 ([right[3], right[4]], "the order is x, h0, w, r, b"),
