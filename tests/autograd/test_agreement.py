@@ -111,6 +111,58 @@ def test_attention_in_blocks_is_the_formula(
         torch.testing.assert_close(blocked(*map(Tensor, (q, k, v))).data, expected)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("recompute", [True, False])
+@pytest.mark.parametrize(
+    ("t", "s", "block"), [(67, 67, 20_000), (64, 70, 20_000), (130, 130, 4096)]
+)
+def test_causal_attention_in_halves_is_the_formula(
+    t: int, s: int, block: int, recompute: bool, device: str
+) -> None:
+    """Two samples in a block, the third alone; or one sample in more than two blocks. Half of the
+    queries see half of the keys, and a mask may be one for all queries or all samples."""
+    q, k, v = (draw(3, 4, length, 5, device=device) for length in (t, s, s))
+    for shape in ((3, 1, 1, s), (1, 4, t, s), None):
+        mask = None if shape is None else draw(*shape, device=device)
+
+        def blocked(q: Tensor, k: Tensor, v: Tensor, mask: Any = mask) -> Tensor:
+            with mock.patch.object(module, "BLOCK", block):
+                return autograd.attention(q, k, v, mask, True, recompute=recompute)
+
+        def explicit(q: Tensor, k: Tensor, v: Tensor, mask: Any = mask) -> Tensor:
+            return module.explicit_attention(q, k, v, mask, True, 5**-0.5)
+
+        assert blocked(Tensor(q, True), k, v).node.name == "_blocked"
+        agree(blocked, explicit, q, k, v)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_of_layer_norm_are_added_where_others_are(device: str) -> None:
+    """To those of another use of x, whatever their layout. The weight's and the bias's are there
+    too where x has none, and in their own dtype."""
+    x, w, b = draw(3, 5, 4, device=device), draw(4, device=device), draw(4, device=device)
+
+    def once(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return autograd.layer_norm(x, w, b)
+
+    def plain(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred / ((centred * centred).mean(-1, keepdim=True) + 1e-5).sqrt() * w + b
+
+    for use in (
+        lambda x, y: y + x,
+        lambda x, y: (x.transpose(0, 1) * 2.0).transpose(0, 1) + y + x.transpose(0, 1).sum(1).sum(),
+        lambda x, y: y + y * x,
+    ):
+        agree(*(lambda x, w, b, f=f, use=use: use(x, f(x, w, b)) for f in (once, plain)), x, w, b)
+    agree(lambda w, b: once(Tensor(x), w, b), lambda w, b: plain(Tensor(x), w, b), w, b)
+    agree(lambda b: once(Tensor(x), w, b), lambda b: plain(Tensor(x), w, b), b)
+    leaves = [Tensor(value.bfloat16(), requires_grad=True) for value in (x, w, b)]
+    once(*leaves).backward(torch.ones(x.shape, dtype=torch.bfloat16, device=device))
+    assert torch.equal(leaves[2].grad, torch.full((4,), 15.0, device=device).bfloat16())
+    assert leaves[1].grad.dtype == torch.bfloat16 and leaves[1].grad.any()
+
+
 def test_recomputed_attention_keeps_no_weights() -> None:
     values = [draw(2, 3, 64, 8) for _ in range(3)]
     weights = 2 * 3 * 64 * 64 * 8

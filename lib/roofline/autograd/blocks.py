@@ -34,7 +34,9 @@ def block_rows(x: torch.Tensor, parts: int = 1) -> int:
 
 def row_blocks(*tensors: torch.Tensor, parts: int = 1) -> Iterator[tuple[torch.Tensor, ...]]:
     """Matching rows of all ``tensors``, :func:`block_rows` of the first at a time."""
-    step = max(1, block_rows(tensors[0], parts))
+    step = block_rows(tensors[0], parts)
+    if step >= len(tensors[0]):
+        return iter((tensors,))
     return zip(*[x.split(step) for x in tensors], strict=True)
 
 
