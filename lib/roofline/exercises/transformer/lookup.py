@@ -185,7 +185,7 @@ class Heads(Exercise):
         return {
             "one": call(answer, x[:1], w_in, w_out, 1),
             "wide": call(answer, *wide([x[:1], w_in, w_out]), 1),
-            "several": call(answer, x[:1], w_in, w_out, 3),
+            "several": call(answer, x[:1, :5], w_in, w_out, 3),
             "batch": call(answer, x, w_in, w_out, 4),
         }
 
@@ -209,6 +209,8 @@ class Heads(Exercise):
             "strided": "a head is w / heads neighbours: cut into (heads, w / heads), in this order",
             "sideways": "put back (n, t, heads, w / heads), then join the last two",
             "interleaved": "first cut queries, keys and values, each of width w, then the heads",
+            "thirds": "the first w rows of w_in make queries, the next w keys, the last w values",
+            "alone": "every sequence has a result of its own",
             "mixed": "sequences of a batch don't see each other",
         }
 
@@ -220,7 +222,7 @@ class Heads(Exercise):
         one = item("one head", 1, "one", x[:1], 1)
         return [
             also_wide(one, outputs["wide"], run(*wide([x[:1], *weights]), 1)),
-            item("several heads", 2, "several", x[:1], 3),
+            item("several heads", 2, "several", x[:1, :5], 3),
             item("a batch", 1, "batch", x, 4),
         ]
 
@@ -231,8 +233,12 @@ class Heads(Exercise):
         if mistake == "mixed":
             x, shape = x.reshape(1, -1, x.shape[-1]), x.shape
             return Heads.run(x, w_in, w_out, heads).reshape(shape)
+        if mistake == "alone":
+            return Heads.run(x[:1], w_in, w_out, heads).expand_as(x)
         n, t, w = x.shape
         heads = 1 if mistake == "heads" else heads
+        if mistake == "thirds":
+            w_in = torch.cat([w_in[i::3] for i in range(3)])
         both = x @ w_in.T
         if mistake == "w_in":
             both = x @ w_in.reshape(w, 3 * w)

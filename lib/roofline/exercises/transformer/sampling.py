@@ -54,6 +54,9 @@ class Filtered(Exercise):
             "share": "what is left must add up to 1",
             "below": "the token that crosses p belongs to the set",
             "one more": "one token too many: stop once p is reached",
+            "k + 1": "top_k keeps one token too many",
+            "k - 1": "top_k keeps one token too few",
+            "greedy": "this is the likeliest token alone, whatever is asked for",
             "order": "the probabilities are still in sorted order: undo the sorting",
             "twice": "p[order] sorts once more: p belongs at the places order, so scatter it there",
             "of all": "top_k first: top_p looks at what it left, renormalised",
@@ -120,6 +123,10 @@ class Filtered(Exercise):
     ) -> torch.Tensor:
         if mistake == "logs":
             return Filtered.run(logits, temperature, top_k, top_p).log()
+        if mistake == "greedy":
+            top_k = 1
+        elif top_k is not None and mistake in ("k + 1", "k - 1"):
+            top_k = max(1, top_k + (1 if mistake == "k + 1" else -1))
         both = top_k is not None and top_p is not None
         if mistake == "no top_p" or mistake == "k alone" and both:
             top_p = None
