@@ -26,7 +26,7 @@ class Program(Exercise):
         small = [(1e3 * float(a), 1e3 * float(b)) for a, b in drawn[:3]]
         large = [(1e7 * float(1 + a), 1e6 * float(1 + b)) for a, b in drawn[3:]]
         one_sided = [(1.0, 1e9), (1e12, 1.0)]  # each waits for one limit and not for the other
-        return [[*small, *large], large, small, one_sided]
+        return [[*large, *small], large, small, one_sided]
 
     def probe(self, answer: Any, cases: Any) -> Any:
         made = [call(answer, *given) for given in zip(cases, *self.columns(), strict=True)]

@@ -30,7 +30,9 @@ class Rates(Exercise):
 
     def cases(self, seed: int) -> Any:
         drawn = 0.1 + 20 * torch.rand(5, generator=generator(seed), dtype=torch.float64)
-        return [[1.0, 25.0], drawn.tolist(), [4.0, 4.0]]
+        low, second, third, fourth, high = sorted(drawn.tolist())
+        # Neither extreme stands first or last.
+        return [[1.0, 25.0], [third, high, low, second, fourth], [4.0, 4.0]]
 
     def probe(self, answer: Any, cases: Any) -> Any:
         return [call(answer, case) for case in cases]
