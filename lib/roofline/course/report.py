@@ -80,7 +80,7 @@ def summary(analysis: Analysis) -> list[str]:
         (analysis.waiting, "wait for a person to grade something"),
         (analysis.handed_in_again, "were graded more than once with different content"),
     ]
-    lines += [f"{number} submissions {what}." for number, what in counts if number]
+    lines += [f"Submissions that {what}: {number}." for number, what in counts if number]
     if analysis.unsandboxed:
         lines.append(
             f"{UNSANDBOXED}. Some submissions ran without one: their code could have read and "
