@@ -676,7 +676,7 @@ lab.checkpointing()
 # Write it for one head, `q` $(t, d)$, `k` and `v` $(s, d)$, in blocks of `block` keys. $s$ needn't be a multiple
 # of the block, and scores may be large. It is counted, torch's operations alone: no tensor above an eighth of
 # the table's $t \cdot s$ numbers, and at no time more than half of its bytes together, in NumPy or lists neither.
-# Each block has (t, block) scores.
+# Each block has (t, block) scores: all queries, some keys.
 #
 # <details><summary>NaN in the first block</summary>
 # The largest score so far starts at −inf. Is something subtracted from it that is −inf, too?
