@@ -152,12 +152,7 @@ def _blocked(
             yield ready(q_i), keys, values, mask_i
 
     def weights(
-        q: torch.Tensor,
-        k: torch.Tensor,
-        mask: Any,
-        row: Any,
-        seen: Any,
-        later: torch.Tensor,
+        q: torch.Tensor, k: torch.Tensor, mask: Any, row: Any, seen: Any, later: torch.Tensor
     ) -> torch.Tensor:
         left, right = q[:, row], k[:, seen].transpose(1, 2)
         x = wide(torch.baddbmm(none, left, right, beta=0, alpha=scale))
@@ -176,7 +171,8 @@ def _blocked(
     for out, (queries, keys, values, mask_i) in zip(_samples(y, together), blocks(), strict=True):
         for row, seen in rows:
             p = weights(queries, keys, mask_i, row, seen, later)
-            out[:, :, row] = torch.bmm(p, values[:, seen]).view(-1, heads, *out[0, 0, row].shape)
+            part = torch.bmm(p, values[:, seen])
+            out[:, :, row] = part.view(-1, heads, *part.shape[1:])
             if not recompute:
                 kept.append(p)
     kept.reverse()
@@ -198,15 +194,13 @@ def _blocked(
                 part = torch.baddbmm(none, ds, keys[:, seen], beta=0, alpha=scale)
                 dq[:, :, row] = part.view(-1, heads, *part.shape[1:])
                 p, ds = p.transpose(1, 2), ds.transpose(1, 2)
-                both = (
-                    torch.baddbmm(none, ds, queries[:, row], beta=0, alpha=scale),
-                    torch.bmm(p, d),
-                )
-                if not totals:
-                    totals = list(both)
+                of_keys = torch.baddbmm(none, ds, queries[:, row], beta=0, alpha=scale)
+                of_values = torch.bmm(p, d)
+                if totals:
+                    totals[0][:, seen].add_(of_keys)
+                    totals[1][:, seen].add_(of_values)
                 else:
-                    for total, part in zip(totals, both, strict=True):
-                        total[:, seen].add_(part)
+                    totals = [of_keys, of_values]
             for out, total in zip((dk, dv), totals, strict=True):
                 if key_heads < heads:
                     total = total.unflatten(0, (-1, heads // key_heads)).sum(1)
