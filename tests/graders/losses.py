@@ -481,6 +481,13 @@ def counts_the_batch(logits, labels, counts):
     return in_a_loop(logits, labels, here.to(counts.dtype))
 
 
+@wrong("losses.balanced", [WEIGHTED, EQUAL, NEVER, THOUSANDS], "gives (n, n)")
+def keeps_a_dimension(logits, labels, counts):
+    weights = 1 / counts[labels]
+    each = -logits.log_softmax(1).gather(1, labels[:, None])
+    return (weights * each).sum() / weights.sum()
+
+
 @wrong("losses.balanced", [THOUSANDS], "a floor or a clamp")
 def floor_under_the_probabilities(logits, labels, counts):
     p = logits.softmax(1).gather(1, labels[:, None])[:, 0]

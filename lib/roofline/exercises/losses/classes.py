@@ -79,6 +79,7 @@ class Balanced(Exercise):
                 ((weights * each).mean(), "divide by the weights that took part, not by n"),
                 ((weights * each).sum(), "divide by the weights that took part"),
                 (each.mean(), "the weights have no effect"),
+                (each.sum(), "(n, 1) times (n,) gives (n, n): drop the second dimension first"),
                 ((by_count * each).sum() / by_count.sum(), "the rarer a class, the heavier"),
                 (
                     (weights * each).sum() / (1 / counts).sum(),

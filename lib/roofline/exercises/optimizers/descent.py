@@ -280,8 +280,9 @@ class Clip(Exercise):
             ),
             still,
         ]
-        given = outputs["long"].value if outputs["long"].ok else ()
-        if not isinstance(given, (tuple, list)) or len(given) != 2 or is_number(given[0]):
+        given = outputs["long"].value
+        pair = isinstance(given, (tuple, list)) and len(given) == 2 and not is_number(given[0])
+        if outputs["long"].ok and not pair:
             hint = "return two things: the list of gradients, and the norm"
             return [replace(i, hint=hint) if i.lost and not i.hint else i for i in items]
         return [led_on(item) for item in items]
