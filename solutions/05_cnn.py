@@ -229,7 +229,7 @@ check("cnn.stack", stack)
 #
 # `torch.nn.functional.unfold` makes such columns, `x.unfold` a view of the windows along one dimension,
 # and `torch.nn.functional.pad` the border. Kernels need not be square. Your answer is counted: all FLOPs in
-# torch's matrix products, at most 8 [launches](../glossary.md#launch) for a whole batch, the arithmetic of indices included, and
+# torch's matrix products, and no more of them than the result needs; at most 8 [launches](../glossary.md#launch) for a whole batch, the arithmetic of indices included, and
 # no tensor larger than the columns.
 #
 # <details><summary>The shape is right and the values look shuffled</summary>
