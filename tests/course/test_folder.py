@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -153,3 +154,15 @@ def test_a_csv_that_is_not_utf8(tmp_path: Path) -> None:
         read_roster(tmp_path / "s.csv")
     with pytest.raises(CourseError, match="can't be read"):
         read_roster(tmp_path / "none.csv")
+
+
+def test_what_needs_no_torch_does_not_wait_for_it() -> None:
+    """Nor for the grammar that jsonschema loads where it finds one: it takes twice as long."""
+    code = (
+        "import sys\n"
+        "from roofline.course import collect, commands, feedback, more_commands, roster, sandbox\n"
+        "import nbformat, nbgrader.api\n"
+        "print([name for name in ('torch', 'lark', 'matplotlib') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"

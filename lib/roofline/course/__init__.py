@@ -6,3 +6,9 @@ judged in another process, from plain data. One writer puts what came of it into
 passes between these steps is in :mod:`roofline.course.work`; who is protected from whom, and who is
 not, is in ``docs/security.md``.
 """
+
+import sys
+
+# jsonschema, which reads notebooks' format, would load a grammar of internationalised addresses if
+# it finds one. That takes longer than all the rest of a command, and no notebook has such a format.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

@@ -119,7 +119,7 @@ zero_after_days = {late.zero_after_days:g}   # 0: never
 marked_days = {late.marked_days:g}
 
 [limits]
-# Of one submission.
+# Of one submission. cell_seconds is not for checks: each has its exercise's own limit.
 # cell_seconds = {limits.cell_seconds}
 # wall_seconds = {limits.wall_seconds}
 # memory_bytes = {limits.memory_bytes}
