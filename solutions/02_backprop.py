@@ -24,7 +24,7 @@
 # and come back.
 #
 # In every exercise, leave the arguments as they are, return their dtype, and write what is asked for yourself.
-# PyTorch's or the library's own function for it earns nothing. Exceptions are named.
+# PyTorch's or the library's own function for it, `backward` included, earns nothing. Exceptions are named.
 
 # %% name="setup"
 import itertools

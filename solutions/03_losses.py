@@ -150,7 +150,8 @@ for formula in (printed, coins, categorical):
 #
 # Put $\sigma$ into the formula and simplify until no logarithm can see a zero and no exponential a
 # large number. `y` holds numbers from 0 to 1. Return one loss for each entry. PyTorch's ready-made losses,
-# `softplus` and `logsigmoid` are what you are building, so they don't count.
+# `softplus` and `logsigmoid` are what you are building, so they don't count. A tiny loss keeps its digits: at
+# $x = 20$, $y = 1$ it is $2 \cdot 10^{-9}$, not 0.
 #
 # <details><summary>Right for small logits, inf or nan for large ones</summary>
 # $\log(1+e^x)$ overflows for large $x$, $\log(1+e^{-x})$ for large $-x$. How do the two differ, and
@@ -203,7 +204,7 @@ for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
 # With $m = \max_j z_j$, $\log\sum_j e^{z_j} = m + \log\sum_j e^{z_j - m}$. Every exponent is now at
 # most 0. Two corners need care. A logit of $-\infty$ is how masks say "impossible", and must count
 # as nothing. A row in which everything is impossible has a log-sum-exp of $-\infty$, not NaN. PyTorch has
-# `logsumexp`, `logaddexp`, `logcumsumexp` and `log_softmax`: do without them here.
+# `logsumexp`, `logaddexp`, `logcumsumexp` and `log_softmax`: do without them, and without losses that hold them.
 #
 # <details><summary>nan for a row of −inf</summary>
 # $-\infty - (-\infty)$ is NaN. Subtract something finite in that case.
@@ -229,7 +230,7 @@ check("losses.log_sum_exp", log_sum_exp)
 # Write the mean cross-entropy of a batch of logits, and its pullback as in chapter 2. Work out the
 # gradient on paper: the derivative of log-sum-exp is softmax, and the rest is one line. You should
 # find that the gradient for each row is the probabilities that the model gave, minus the ones that
-# would have been right. Few formulas in this field are as plain.
+# would have been right. Few formulas in this field are as plain. Nobody else's `backward` counts.
 #
 # Hold one tensor of the size of the logits, not two. For a language model this is the tensor that
 # decides whether the step fits.

@@ -223,13 +223,13 @@ check("cnn.stack", stack)
 #
 # ### Exercise: a convolution as one matrix product
 #
-# Written as loops, a convolution is millions of tiny steps. What a processor does well is one large
-# matrix product. So copy every window into a column of a matrix, $c k^2$
+# As loops, a convolution is millions of tiny steps. What a processor does well is one large
+# matrix product. Copy every window into a column of a matrix, $c k^2$
 # numbers high. The filters are the rows of another. The product has all results.
 #
 # `torch.nn.functional.unfold` makes such columns, `x.unfold` a view of the windows along one dimension,
-# and `torch.nn.functional.pad` the border. Kernels need not be square. Your answer is counted: all FLOPs in
-# torch's matrix products, and no more of them than the result needs; at most 8 [launches](../glossary.md#launch) for a whole batch, the arithmetic of indices included, and
+# and `torch.nn.functional.pad` the border. Kernels needn't be square. Your answer is counted: all FLOPs in
+# torch's matrix products, no more than the result needs, at most 8 [launches](../glossary.md#launch) for a whole batch, the arithmetic of indices included, and
 # no tensor larger than the columns.
 #
 # <details><summary>The shape is right and the values look shuffled</summary>

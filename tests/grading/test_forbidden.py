@@ -105,6 +105,15 @@ def test_classes_and_python_functions_are_found() -> None:
     assert found(by_backward) == ["torch.Tensor.backward"]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [torch.softmax, functools.partial(functools.partial(F.softmax), dim=-1), torch.autograd.grad],
+)
+def test_an_answer_that_is_the_function_itself_is_found(answer: Callable) -> None:
+    names = (*NAMES, "torch.nn.functional.softmax")
+    assert [each.endswith("(it is the answer itself)") for each in read(answer, names)] == [True]
+
+
 def test_a_function_of_this_library_is_found_under_any_name() -> None:
     names = ("roofline.grading.difference.shown_number",)
     from roofline.grading import difference

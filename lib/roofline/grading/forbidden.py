@@ -19,6 +19,7 @@ not count as the answer's call of a torch function.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -63,7 +64,13 @@ class Watch:
                 self.codes[code] = name
 
     def read(self, answer: Any) -> None:
-        """Look for forbidden calls in the answer's source."""
+        """Look for forbidden calls in the answer's source, and at the answer itself."""
+        itself = answer
+        while isinstance(itself, functools.partial):
+            itself = itself.func
+        name = self._name_of(itself)
+        if name:
+            self._add(name, "it is the answer itself")
         for function, line, node, thing in _static_calls(answer, self.ours):
             name = self._name_of(thing)
             if name:
