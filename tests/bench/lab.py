@@ -7,6 +7,7 @@ experiment that is timed, this is the modelled picture, before its measurements.
 
 from __future__ import annotations
 
+import gc
 import random
 import statistics
 import time
@@ -30,6 +31,7 @@ def redraw(experiment: lab.Experiment) -> dict[str, float]:
     choose = random.Random(0)
     settings = {name: control.default for name, control in experiment.controls.items()}
     experiment.saved(experiment.model())  # as when it opens
+    gc.collect()
     clock, computing = [], []
     for _ in range(MOVES):
         name, control = choose.choice(list(experiment.controls.items()))

@@ -103,7 +103,6 @@ class Experiment:
         every machine.
         """
         shown = self.shown(self.measured(result, RECORDED))
-        gc.collect()  # what the first picture has loaded is looked through now, not at a later one
         picture = base64.b64encode(shown.png).decode("ascii")
         return {"image/png": picture, "text/plain": shown.line}
 

@@ -2,11 +2,14 @@
 
 Only ipywidgets of the plain kind, which the browser operates from the keyboard: sliders,
 buttons, text fields. What is displayed is one bundle of a widget view, a PNG and a line of text, so
-a notebook that was saved with it reads without a kernel.
+a notebook that was saved with it reads without a kernel: on a page, in a diff, in JupyterLab before
+it is trusted. Of a trusted one that a learner saved, JupyterLab prefers the widget, which says that
+its model is gone until the cell is run again; a committed one keeps the picture and the text alone.
 """
 
 from __future__ import annotations
 
+import gc
 import html
 import itertools
 from collections.abc import Callable
@@ -47,6 +50,7 @@ def show(experiment: Experiment, *, folder: str | Path = ".", **settings: Any) -
         raw=True,
         metadata={"image/png": {"width": panel.width, "alt": line}},
     )
+    gc.collect()  # all that was loaded is looked through now, not while a control moves
 
 
 class Panel:
