@@ -89,6 +89,7 @@ def test_work_of_recurrent_layers():
         (lambda x: x.sum(0), "reduce_columns", {"element": 24, "row": 0}),
         (lambda x: x.max(1), "arg", {"element": 24, "row": 4}),
         (lambda x: torch.softmax(x, -1), "softmax", {"element": 24, "row": 4}),
+        (lambda x: torch.softmax(x, -1, out=x.clone()), "softmax", {"element": 24, "row": 4}),
         (lambda x: x.t().contiguous(), "turn", {"element": 24, "row": 6}),
         (lambda x: x[:, :3].contiguous(), "copy", {"element": 12, "row": 4, "block": 1}),
         (lambda x: x[:, ::2] * 2, "strided", {"element": 12}),

@@ -40,7 +40,7 @@ _NAMES = {
     "reduce": "sum mean amax amin linalg_vector_norm norm prod cumsum logsumexp",
     "moments": "var_mean var std",
     "arg": "max min argmax argmin topk sort",
-    "softmax": "_softmax _log_softmax",
+    "softmax": "softmax _softmax _log_softmax",
     "softmax_backward": "_softmax_backward_data _log_softmax_backward_data",
     "layer_norm": "native_layer_norm",
     "layer_norm_backward": "native_layer_norm_backward",
