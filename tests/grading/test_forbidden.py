@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -112,6 +113,14 @@ def test_classes_and_python_functions_are_found() -> None:
 def test_an_answer_that_is_the_function_itself_is_found(answer: Callable) -> None:
     names = (*NAMES, "torch.nn.functional.softmax")
     assert [each.endswith("(it is the answer itself)") for each in read(answer, names)] == [True]
+
+
+def test_a_thread_is_found() -> None:
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.softmax, x, -1).result()
+
+    assert found(answer, ()) == ["threading.Thread.start"]
 
 
 def test_a_function_of_this_library_is_found_under_any_name() -> None:

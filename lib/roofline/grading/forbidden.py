@@ -25,10 +25,12 @@ import inspect
 import re
 import sys
 import textwrap
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,6 +82,7 @@ class Watch:
     def running(self) -> Iterator[None]:
         """Watch what is called in this block."""
         with ExitStack() as stack:
+            stack.enter_context(self._threads())
             if self.torch:
                 stack.enter_context(_Functions(self))
             if self.aten:
@@ -112,6 +115,18 @@ class Watch:
         while frame is not None and is_library(frame.f_code.co_filename, self.ours):
             frame = frame.f_back
         return direct, line_of(frame)[:160] if frame is not None else ""
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """A thread started here is told: what is watched and counted is this one."""
+
+        def start(thread: threading.Thread) -> None:
+            self._add("threading.Thread.start", self._caller()[1])
+            before(thread)
+
+        before = threading.Thread.start
+        with mock.patch.object(threading.Thread, "start", start):
+            yield
 
     @contextmanager
     def _profile(self) -> Iterator[None]:
