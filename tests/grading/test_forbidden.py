@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -115,12 +116,24 @@ def test_an_answer_that_is_the_function_itself_is_found(answer: Callable) -> Non
     assert [each.endswith("(it is the answer itself)") for each in read(answer, names)] == [True]
 
 
-def test_a_thread_is_found() -> None:
-    def answer(x: torch.Tensor) -> torch.Tensor:
+def test_another_thread_is_watched_too() -> None:
+    def in_a_pool(x: torch.Tensor) -> torch.Tensor:
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(torch.softmax, x, -1).result()
+            return pool.submit(getattr(torch, "soft" + "max"), x, -1).result()
 
-    assert found(answer, ()) == ["threading.Thread.start"]
+    def in_a_thread_of_a_thread(x: torch.Tensor) -> None:
+        inner = threading.Thread(target=by_getattr, args=(x,))
+        outer = threading.Thread(target=lambda: (inner.start(), inner.join()))
+        outer.start()
+        outer.join()
+
+    def something_else(x: torch.Tensor) -> torch.Tensor:
+        with ThreadPoolExecutor(2) as pool:
+            return torch.stack(list(pool.map(torch.exp, x)))
+
+    assert found(in_a_pool) == found(in_a_thread_of_a_thread) == ["torch.softmax"]
+    assert found(in_a_pool, ("aten::_softmax",)) == ["aten::_softmax"]
+    assert found(something_else) == []
 
 
 def test_a_function_of_this_library_is_found_under_any_name() -> None:

@@ -19,9 +19,11 @@ not count as the answer's call of a torch function.
 from __future__ import annotations
 
 import ast
+import concurrent.futures
 import functools
 import importlib
 import inspect
+import os
 import re
 import sys
 import textwrap
@@ -37,6 +39,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from roofline.grading.learner import TORCH, is_library, line_of
 
+BETWEEN = (TORCH, threading.__file__, os.path.dirname(concurrent.futures.__file__), __file__)
 SEEN = 5
 
 
@@ -81,8 +84,13 @@ class Watch:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Watch what is called in this block."""
+        with self._threads(), self._here():
+            yield
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """Watch what this thread calls."""
         with ExitStack() as stack:
-            stack.enter_context(self._threads())
             if self.torch:
                 stack.enter_context(_Functions(self))
             if self.aten:
@@ -107,21 +115,30 @@ class Watch:
             self.found.append(text)
 
     def _caller(self) -> tuple[bool, str]:
-        """Whether the nearest caller outside torch is the learner, and the learner's line."""
+        """Whether the nearest caller outside torch is the learner, and the learner's line.
+
+        A thread calls what it was given for the learner who started it.
+        """
         frame: types.FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_code.co_filename.startswith(TORCH):
+        while frame is not None and frame.f_code.co_filename.startswith(BETWEEN):
             frame = frame.f_back
-        direct = frame is not None and not is_library(frame.f_code.co_filename, self.ours)
+        direct = frame is None or not is_library(frame.f_code.co_filename, self.ours)
         while frame is not None and is_library(frame.f_code.co_filename, self.ours):
             frame = frame.f_back
         return direct, line_of(frame)[:160] if frame is not None else ""
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
-        """A thread started here is told: what is watched and counted is this one."""
+        """Watch threads that are started meanwhile, too."""
 
         def start(thread: threading.Thread) -> None:
-            self._add("threading.Thread.start", self._caller()[1])
+            run = thread.run
+
+            def watched() -> None:
+                with self._here():
+                    run()
+
+            thread.run = watched  # type: ignore[method-assign]
             before(thread)
 
         before = threading.Thread.start
