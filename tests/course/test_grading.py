@@ -324,6 +324,8 @@ def test_what_can_be_put_right_is_one_line(course: Course, tmp_path: Path) -> No
         ("grade", "03_other", *where): "no assignment '03_other'",
         ("release", "nothing", *where): "no notebook in",
         ("release", CHAPTER, "--due", "tomorrow", *where): "due date 'tomorrow'",
+        ("release", CHAPTER, "--due", "", *where): "due date ''",
+        ("init", str(tmp_path / "new"), "--database", "junk"): "the gradebook can't be opened",
         ("grade", CHAPTER, "--exercise", "backprop.none", *where): "no exercise",
         ("init", str(ROOT / "x")): "inside the checkout",
         ("init", str(course.root)): "a course already",
@@ -332,6 +334,8 @@ def test_what_can_be_put_right_is_one_line(course: Course, tmp_path: Path) -> No
         assert result.exit_code == 2, result.output
         assert said in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert not (ROOT / "x").exists()
+    again = CliRunner().invoke(commands.app, ["init", str(tmp_path / "new")])
+    assert again.exit_code == 0, again.output
 
 
 def test_releasing_again_with_other_cells_is_refused(course: Course) -> None:

@@ -51,8 +51,12 @@ def init(
             said = {"folder": str(folder.resolve()), "students": len(roster), "written": False}
         else:
             course = courses.create(folder, name, database)
-            with Book(course) as book:
-                book.add_students(roster)
+            try:
+                with Book(course) as book:
+                    book.add_students(roster)
+            except BaseException:  # no gradebook, no course: the next try isn't told there is one
+                (course.root / courses.SETTINGS).unlink()
+                raise
             said = {"folder": str(course.root), "students": len(roster), "written": True}
     verb = "would be made" if dry_run else "is made"
     show(as_json, said, [f"{said['folder']} {verb}, with {len(roster)} students"])
@@ -101,7 +105,7 @@ def release(
         from roofline.course.folder import open_course
 
         opened = open_course(course)
-        when = assign.read_due(due) if due else None
+        when = assign.read_due(due) if due is not None else None
         said = (
             assign.preview(opened, assignment, origin, when)
             if dry_run
