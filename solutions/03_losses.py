@@ -297,9 +297,9 @@ for name, value in push.items():
 # Cross-entropy pushes hardest where the mistake is surest. Squared error of probabilities gives up
 # on exactly those examples: softmax is flat there, and the chain rule multiplies by that flatness.
 #
-# So which trains better? Two runs, the same network from the same start. "The same learning rate"
-# would be unfair, because the two gradients have different sizes. Each loss gets the rate that
-# served it best among several.
+# So which trains better? Three runs, the same network from the same start. "The same learning rate"
+# would be unfair, because the two gradients have different sizes. So squared error runs twice: at the rate of
+# cross-entropy, and at one of its own.
 
 # %% name="compare-losses"
 train_set, test_set = fashion_mnist()
@@ -551,7 +551,7 @@ for name, loss in (("composed", composed), ("fused", lambda z: losses.cross_entr
 
 # %% [markdown] exercise="losses.chunked"
 # Both keep one tensor of that size, because softmax and logarithm share it. [Fusing](../glossary.md#fused) saves the others: the
-# composed form writes and reads another copy at every step on the way.
+# composed form allocates more copies on the way.
 #
 # ### Exercise: never build the logits
 #
