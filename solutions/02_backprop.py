@@ -293,7 +293,7 @@ for name, (error, step) in best.items():
 # Each curve falls while the formula's own error shrinks, and rises when rounding takes over. With
 # [machine precision](../glossary.md#machine-precision) $u$, the best two-sided step is near $u^{1/3}$ and the best error near
 # $u^{2/3}$: a third of the format's digits are lost, at any point but a lucky one. In float32 five are
-# left, few to tell a subtle mistake from noise. So gradients are checked in [float64](../glossary.md#float64), whatever you train in.
+# left, few to tell a mistake from noise. Gradients are checked in [float64](../glossary.md#float64), whatever you train in.
 #
 # ### Exercise: a numerical gradient
 #
@@ -648,8 +648,8 @@ check("backprop.account", account)
 # $\sigma(x)$. Write it as one operation that holds **one**.
 #
 # You can't hold the result alone: silu falls before it rises, so two inputs share one result. What
-# else could you do with one tensor? Holding $x$, which others often hold anyway, you compute again in the
-# backward walk. That trade, bytes against FLOPs, comes back in every chapter on memory. Inputs may be ±1000.
+# else? Holding $x$, which others often hold anyway, you compute again in the
+# backward walk. That trade, bytes against FLOPs, comes back. Inputs may be ±1000.
 #
 # <details><summary>The check says that I remember two tensors</summary>
 # Compute what you need inside the pullback, from what you hold.

@@ -230,7 +230,7 @@ check("losses.log_sum_exp", log_sum_exp)
 # Write the mean cross-entropy of a batch of logits, and its pullback as in chapter 2. Work out the
 # gradient on paper: the derivative of log-sum-exp is softmax, and the rest is one line. You should
 # find that the gradient for each row is the probabilities that the model gave, minus the ones that
-# would have been right. Few formulas in this field are as plain. Nobody else's `backward` counts.
+# would have been right. Nobody else's `backward` counts.
 #
 # Hold one tensor of the size of the logits, not two. For a language model this is the tensor that
 # decides whether the step fits.
@@ -297,9 +297,8 @@ for name, value in push.items():
 # Cross-entropy pushes hardest where the mistake is surest. Squared error of probabilities gives up
 # on exactly those examples: softmax is flat there, and the chain rule multiplies by that flatness.
 #
-# So which trains better? Three runs, the same network from the same start. "The same learning rate"
-# would be unfair, because the two gradients have different sizes. So squared error runs twice: at the rate of
-# cross-entropy, and at one of its own.
+# So which trains better? Three runs, the same network from the same start. The two gradients have different
+# sizes, so squared error runs twice: at the rate of cross-entropy, and at one of its own.
 
 # %% name="compare-losses"
 train_set, test_set = fashion_mnist()
