@@ -54,6 +54,8 @@ def test_a_picture_has_a_ground_of_its_own_and_text_beside_it(path: Path) -> Non
     """Without a white ground, black ink is lost in a dark theme; without text, on who can't see."""
     notebook = nbformat.read(ROOT / build.solution_path(path.stem), as_version=4)
     for cell in notebook.cells:
+        pictures = ["image/png" in output.get("data", {}) for output in cell.get("outputs", [])]
+        assert sum(pictures) >= cell.source.count("plt.show()"), f"{cell.id} shows nothing"
         for output in cell.get("outputs", []):
             if "image/png" not in output.get("data", {}):
                 continue

@@ -84,6 +84,7 @@ def environment() -> Iterator[dict[str, str]]:
             "ROOFLINE_HOME": str(Path(home, "roofline")),
             "IPYTHONDIR": str(ipython),
             "PYTHONHASHSEED": "0",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # pictures go into the notebook
             "CUDA_VISIBLE_DEVICES": "",
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait don't spin: cores may be shared
         }
