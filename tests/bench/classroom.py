@@ -38,7 +38,7 @@ def run(
     stock: int = 1 if SHORT else 3,
     few: int = 10 if SHORT else 100,
     many: int = 60 if SHORT else 2000,
-    on_cluster: int = 24 if SHORT else 150,
+    on_cluster: int = 24 if SHORT else 300,
     served: int = 7 if SHORT else 40,
 ) -> dict:
     """All figures, with how busy the machine was before each."""
