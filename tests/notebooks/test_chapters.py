@@ -50,6 +50,12 @@ def test_a_chapters_minutes_cover_its_exercises_and_its_prose(path: Path) -> Non
 
 
 @every_chapter
+def test_difficulty_rises(path: Path) -> None:
+    found = [find(name).difficulty for name in read_source(path).exercises()]
+    assert found == sorted(found) and found[0] < found[-1]
+
+
+@every_chapter
 def test_a_picture_has_a_ground_of_its_own_and_text_beside_it(path: Path) -> None:
     """Without a white ground, black ink is lost in a dark theme; without text, on who can't see."""
     notebook = nbformat.read(ROOT / build.solution_path(path.stem), as_version=4)

@@ -16,7 +16,7 @@ from .shared import AUTOGRAD, READY_MADE, hinted, later, multiplied
 class WeightGradient(Exercise):
     """The gradient of a weight that is used everywhere."""
 
-    points, minutes, difficulty, importance = 4, 14, 4, 4
+    points, minutes, difficulty, importance = 4, 14, 3, 4
     forbidden = (
         *READY_MADE,
         *AUTOGRAD,

@@ -170,7 +170,7 @@ class Attention(Exercise):
 class Heads(Exercise):
     """Many heads."""
 
-    points, minutes, difficulty, importance = 4, 12, 3, 5
+    points, minutes, difficulty, importance = 4, 12, 2, 5
     forbidden = EVERY_HEAD
     orders = ("kqv", "qvk", "kvq", "vqk", "vkq")
 
