@@ -64,6 +64,15 @@ def test_work_of_convolutions_by_hand():
     assert "x_flop" not in backward
 
 
+def test_a_convolution_pads_channels_that_fill_a_register():
+    def flops(channels):
+        x, layer = torch.ones(2, channels, 6, 6), torch.nn.Conv2d(channels, LANES, 3)
+        return dict(kernels_of(lambda: layer(x)))["convolution"]["flop"]
+
+    assert flops(LANES + 1) == flops(2 * LANES) == 2 * flops(LANES)
+    assert flops(3) == 3 * flops(1)
+
+
 def test_work_of_attention_leaves_out_what_a_causal_mask_hides():
     q = torch.ones(2, 3, 64, 8)
     full = dict(kernels_of(lambda: F.scaled_dot_product_attention(q, q, q)))["attention"]

@@ -96,10 +96,15 @@ def product(left: torch.Tensor, right: torch.Tensor, bias: bool) -> tuple[str, W
 
 
 def convolution(x: torch.Tensor, weight: torch.Tensor, y: torch.Tensor) -> tuple[str, Work]:
-    outputs = weight.shape[0]
-    places = y.numel() / outputs
-    flops = 2 * places * weight[0].numel() / outputs * padded(outputs) * outputs
-    return "convolution", {"launch": 1, "flop": flops, "read": x.numel(), "write": y.numel()}
+    """Channels are padded to whole registers, but for inputs that don't fill one."""
+    outputs, channels = weight.shape[:2]
+    macs = y.numel() / outputs * weight[0, 0].numel() * padded(outputs)
+    return "convolution", {
+        "launch": 1,
+        "flop": 2 * macs * (channels if channels < LANES else padded(channels)),
+        "read": x.numel(),
+        "write": y.numel(),
+    }
 
 
 def convolution_backward(
