@@ -4,8 +4,8 @@ Thirty shapes of MLP, CNN, LSTM and GPT, another thirty in each run unless ``PRE
 which. What is compared is the time in units of a matrix product timed next to it, because the clock
 of a shared machine drifts by a third within minutes: the natural logarithm of predicted over
 measured, of one thread. Nothing here is fed back: the probe times kernels alone, and no step. It
-runs before the steps and after them, and its two profiles are averaged, as the machine drifts
-between; ``first_probe`` has the errors of the first one alone.
+runs before every ten steps and after them, and the two profiles next to a step are averaged, as
+the machine drifts between; ``first_probe`` has the errors of the very first one alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from roofline.hardware.stopwatch import fixed_threads
 from roofline.models import GPT, MLP, RecurrentLM
 from roofline.optim import AdamW
 
-SHAPES = 30
+SHAPES, GROUP = 30, 10
 MEDIAN_LIMIT, P90_LIMIT = 0.10, 0.25
 SECONDS = 1.0  # of measuring each step
 SAMPLE = 8e-3  # seconds of steps in a row, so that a step finds the caches as steps leave them
@@ -38,22 +38,25 @@ def run() -> dict:
     seed = int(os.environ.get("PREDICTION_SEED") or secrets.randbelow(10**6))
     choose = random.Random(seed)
     torch.manual_seed(seed)
+    rows, first = [], []
     with fixed_threads(1):
-        before = calibrate(30)
+        probes = [calibrate(30)]
         reference = Reference()
-        steps = []
-        for shape in range(SHAPES):
-            family = list(FAMILIES)[shape % len(FAMILIES)]
-            name, step = FAMILIES[family](choose)
-            steps.append((family, name, trace(step), measure(step, reference)))
-        after = calibrate(30)
-    rows = compare(steps, average(before, after))
+        for start in range(0, SHAPES, GROUP):
+            steps = []
+            for shape in range(start, start + GROUP):
+                family = list(FAMILIES)[shape % len(FAMILIES)]
+                name, step = FAMILIES[family](choose)
+                steps.append((family, name, trace(step), measure(step, reference)))
+            probes.append(calibrate(30))
+            rows += compare(steps, average(*probes[-2:]))
+            first += compare(steps, probes[0])
     return {
         "seed": seed,
         "unit": f"a float32 product of {REFERENCE} rows",
         "limits": {"median": MEDIAN_LIMIT, "p90": P90_LIMIT},
         "all": errors(rows),
-        "first_probe": errors(compare(steps, before)),
+        "first_probe": errors(first),
         **{family: errors([r for r in rows if r["family"] == family]) for family in FAMILIES},
         "shapes": rows,
     }

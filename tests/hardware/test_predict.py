@@ -187,12 +187,33 @@ def test_each_tensor_counts_once_read_or_written_or_both():
     assert [sum(count for count, _ in moves) for moves in moved] == [12000, 8000, 8000]
 
 
+def code_of(function, reuse):
+    """How far the code of each kernel of a call is, when nothing else moves the clock."""
+    found = []
+
+    class Listener(Counter):
+        def kernel(self, call):
+            found.append(reuse.code(call))
+
+    with Listener():
+        function()
+    return found
+
+
 def test_code_is_as_far_as_what_was_touched_since():
-    reuse = Reuse()
-    assert reuse.code("mm") >= FAR
+    reuse, x, y = Reuse(), torch.ones(3, 3), torch.ones(4, 4)
+    assert code_of(lambda: x @ x, reuse)[0] >= FAR
     reuse.clock += 5000
-    assert reuse.code("mm") == 5000
-    assert reuse.code("mm") == 0
+    assert code_of(lambda: (x @ x, y @ y), reuse) == [5000, 0]
+
+
+def test_a_convolution_of_another_shape_is_other_code():
+    reuse, layer = Reuse(), torch.nn.Conv2d(2, 3, 3)
+    small, large = torch.ones(1, 2, 5, 5), torch.ones(1, 2, 9, 9)
+    code_of(lambda: layer(small), reuse)
+    reuse.clock += 5000
+    again, other = code_of(lambda: (layer(small), layer(large)), reuse)
+    assert again == 5000 and other >= FAR
 
 
 @settings(max_examples=30, deadline=None)

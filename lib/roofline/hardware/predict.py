@@ -171,6 +171,6 @@ class _Listener(Counter):
         self.recorded = False
 
     def kernel(self, call: Call) -> None:
-        code = self.reuse.code(call.operator.name)
+        code = self.reuse.code(call)
         self.kernels.append((*describe(call), self.reuse.traffic(call), code))
         self.recorded = self.recorded or any(each.requires_grad for each in call.inputs)

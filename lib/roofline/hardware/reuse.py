@@ -28,10 +28,16 @@ class Reuse:
         self.touched: dict[int, float] = {}
         self.called: dict[str, float] = {}
 
-    def code(self, operator: str) -> float:
-        """How many bytes were touched since an operator was called last."""
-        distance = self.clock - self.called.get(operator, -FAR)
-        self.called[operator] = self.clock
+    def code(self, call: Call) -> float:
+        """How many bytes were touched since the code of an operator ran last.
+
+        Of convolutions there is code for each shape: oneDNN compiles it at the first call.
+        """
+        code = call.operator.name
+        if code.startswith("convolution"):
+            code = f"{code} {[tuple(each.shape) for each in call.inputs]}"
+        distance = self.clock - self.called.get(code, -FAR)
+        self.called[code] = self.clock
         return distance
 
     def traffic(self, call: Call) -> Traffic:

@@ -56,7 +56,7 @@ def _convolutions(random: Callable[..., torch.Tensor]) -> Samples:
     for batch, side, channels, outputs, window in (
         (8, 8, 16, 16, 3), (16, 16, 16, 32, 3), (32, 28, 1, 16, 5), (16, 32, 3, 32, 3),
         (16, 16, 32, 64, 5), (32, 24, 16, 16, 3), (8, 32, 32, 16, 3), (16, 14, 48, 48, 3),
-        (8, 24, 3, 20, 3), (16, 14, 20, 40, 3),
+        (8, 24, 3, 20, 3), (16, 14, 20, 40, 3), (2, 6, 3, 16, 3), (4, 6, 16, 32, 5),
     ):  # fmt: skip
         x, w = random(batch, channels, side, side), random(outputs, channels, window, window)
         y, b = random(batch, outputs, side, side), random(outputs)
