@@ -571,9 +571,48 @@ print(
     f"modelled: at least {4 * (4 + 3)} bytes for each parameter must move: 4 tensors read, 3 written, once each"
 )
 
-# %% [markdown] name="pytorch"
+# %% [markdown] name="zeros"
 # The library starts more kernels than your step, because it works in blocks that fit into a cache: there a
 # second pass over the same numbers is nearly free. Counted bytes don't know about caches; the clock does.
+#
+# ## The same count, another time
+#
+# Counts don't know about values either. Take the root, and nothing else, of three tensors of one size:
+# ordinary numbers; zeros; and [**subnormal**](../glossary.md#subnormal) numbers, too small for float32 to keep all of their digits.
+# It is one kernel, with the same bytes and the same FLOPs each time. Guess both ratios, then run it.
+
+# %% name="time-zeros"
+size = 65_536  # a block of the library's, small enough for a cache
+smallest = torch.finfo(torch.float32).smallest_normal
+contents = {
+    "ordinary": torch.rand(size, device=where) + 1,
+    "zeros": torch.zeros(size, device=where),
+    "subnormal": torch.full((size,), smallest / 4, device=where),
+}
+clock = measure_in_turn(
+    {f"optimizers.root_{name}": values.sqrt for name, values in contents.items()}, device=where
+)
+usual = clock["optimizers.root_ordinary"]
+for name in contents:
+    ratio = clock[f"optimizers.root_{name}"].median / usual.median
+    print(f"{name:<9} {ratio:5.1f} times as long as ordinary")
+print(usual.label)
+
+model = network()
+optimizer = optim.Adam(model.parameters())
+losses.cross_entropy(model(images[:32]), labels[:32]).backward()
+optimizer.step()
+v = optimizer.state_dict()["state"][0]["exp_avg_sq"]
+print(
+    f"counted: after a batch of 32 pictures {(v == 0).float().mean():.0%} of the first layer's v are 0"
+)
+
+# %% [markdown] name="pytorch"
+# Intel's MKL, which PyTorch takes roots with on most x86 processors, handles zeros and subnormal numbers one by
+# one. Without it you see ratios near 1, and on a graphics card too. And zeros in $v$ are common: a pixel
+# that is black in every picture of the batch has gradients of exactly 0, and so has the row of an embedding
+# whose token didn't occur. The library's Adam therefore raises $v$ to the smallest normal number before the
+# root. Its root is $10^{-19}$, and beside $\epsilon = 10^{-8}$ that is nothing.
 #
 # ## The same in PyTorch
 #
@@ -642,6 +681,7 @@ print(f"what a decay of 1 - ηλ leaves after 300 steps: {(1 - 1e-3) ** 300:.2f}
 # - A batch's gradient is a sample: noise falls with the square root of the batch.
 # - Adam gives each parameter its own rate, for two more numbers to keep: 16 bytes a parameter in all.
 # - The update is limited by bytes moved, not by arithmetic: fewer passes, not fewer FLOPs.
+# - Counts don't see values: a root of zeros can take many times as long as one of other numbers.
 #
 # Every term and symbol is in the [glossary](../glossary.md).
 #
