@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from roofline.hardware.cost import (
     Residual,
     Transformer,
     flops,
+    memory,
     parameters,
 )
 from roofline.hardware.cost.convolution import layers_of
@@ -141,6 +143,72 @@ def test_experts() -> None:
     more = flops.forward_flops(mixture) - flops.forward_flops(dense)
     assert more == 2 * 16 * 2 * (mlp + 8 * 64)
     assert parameters.active_parameters(dense) == parameters.parameters(dense)
+    spared = flops.token_flops(mixture) - flops.token_flops(dense)
+    assert spared == 6 * 2 * (mlp + 8 * 64), "a token pays for the experts that it meets"
+
+
+def test_dense_layers_and_shared_experts() -> None:
+    said: Any = {"gated": True, "bias": False, "norm": "rms", "positions": "rotary"}
+    model = Transformer(
+        5, 64, 4, 100, 16, mlp_width=24, experts=8, experts_per_token=2, shared_experts=1,
+        dense_layers=2, dense_width=200, **said,
+    )  # fmt: skip
+    parts = parameters.parameters_by_part(model)
+    assert parts["mlp"] == 3 * 64 * (3 * 9 * 24 + 2 * 200)
+    assert parts["router"] == 3 * 64 * 8
+    asleep = parameters.parameters(model) - parameters.active_parameters(model)
+    assert asleep == 3 * 6 * 3 * 64 * 24
+    routed = Transformer(3, 64, 4, 100, 16, 24, experts=8, experts_per_token=3, **said)
+    dense = Transformer(2, 64, 4, 100, 16, 200, **said)
+    output = 2 * 16 * 100 * 64  # once, not in both
+    both = flops.forward_flops(routed) + flops.forward_flops(dense) - output
+    assert flops.forward_flops(model) == both
+    kept = memory.activations(model) * 5
+    assert kept == pytest.approx(memory.activations(routed) * 3 + memory.activations(dense) * 2)
+
+
+class Latent(nn.Module):
+    """DeepSeek-V2's attention, arXiv 2405.04434, equations 37 to 47, without turning anything."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        h, a, d, r = model.hidden, model.heads, model.head_dim, model.rotary_dim
+        c, q = model.latent, model.query_latent
+        self.model = model
+        self.down = nn.Linear(h, c + r, bias=False)
+        self.norm = nn.RMSNorm(c)
+        self.up = nn.Linear(c, 2 * a * d, bias=False)
+        compressed = (nn.Linear(h, q, bias=False), nn.RMSNorm(q)) if q else ()
+        self.q = nn.Sequential(*compressed, nn.Linear(q or h, a * (d + r), bias=False))
+        self.o = nn.Linear(a * d, h, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        m, (b, s, _) = self.model, x.shape
+        latent, turned = self.down(x).split([m.latent, m.rotary_dim], -1)
+        q = self.q(x).view(b, s, m.heads, -1).transpose(1, 2)
+        k, v = self.up(self.norm(latent)).view(b, s, m.heads, -1).transpose(1, 2).chunk(2, -1)
+        k = torch.cat([k, turned[:, None].expand(-1, m.heads, -1, -1)], -1)
+        y = (q @ k.mT).softmax(-1) @ v
+        return self.o(y.transpose(1, 2).reshape(b, s, -1))
+
+
+@pytest.mark.parametrize("query_latent", [0, 40])
+def test_latent_attention_equals_torch(query_latent: int) -> None:
+    model = Transformer(
+        3, 96, 6, 500, 32, head_dim=8, latent=24, query_latent=query_latent, rotary_dim=4,
+        gated=True, bias=False, norm="rms", positions="rotary",
+    )  # fmt: skip
+    plain = replace(model, latent=0, query_latent=0, rotary_dim=0)
+    with torch.device("meta"):
+        ours, x = Latent(model), torch.zeros(2, 32, 96)
+    attention = 2 * 96 * 48 + 2 * 96 * 48  # of the plain one
+    extra = parameters.parameters(model) - parameters.parameters(plain)
+    assert extra == 3 * (learned(ours) - attention)
+    work = 2 * 2 * 32 * attention + 2 * 2 * 2 * 32 * 32 * 48
+    more = flops.forward_flops(model, 2) - flops.forward_flops(plain, 2)
+    assert more == 3 * (counted(lambda: ours(x)) - work)
+    kept = memory.inference_parts(model, 10, batch=2)["KV cache"]
+    assert kept == 2 * 10 * 3 * (24 + 4) * 2
 
 
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])

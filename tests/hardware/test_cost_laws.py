@@ -113,6 +113,15 @@ def test_optimum_is_the_least_loss(law: scaling.ScalingLaw, budget: float) -> No
     assert exponent == pytest.approx(scaling.parameter_exponent(law))
 
 
+def test_the_unrounded_fit_is_what_the_paper_says() -> None:
+    """Table 2 prints exponents .46 and .54, section 3.3 40B parameters for Gopher's budget."""
+    law = scaling.HOFFMANN_UNROUNDED
+    assert round(scaling.parameter_exponent(law), 2) == 0.46
+    assert round(scaling.optimum(5.76e23, law).parameters / 1e9) == 40
+    for one, other in zip(vars(law).values(), vars(scaling.HOFFMANN).values(), strict=True):
+        assert isinstance(one, str) or round(one, 2) == other or one == other
+
+
 def test_the_replication_agrees_with_twenty_tokens_a_parameter() -> None:
     """At Chinchilla's budget; the first fit's rounded numbers don't (2404.10102, section 4)."""
     budget = 6 * 70e9 * 1.4e12

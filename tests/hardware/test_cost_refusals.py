@@ -36,6 +36,9 @@ IMPOSSIBLE: dict[str, Callable[[], Any]] = {
     "sequence is 2.5": lambda: Transformer(2, 64, 4, 50, 2.5),  # type: ignore[arg-type]
     "layers is True": lambda: Transformer(True, 64, 4, 50, 8),
     "9 of 8 experts": lambda: Transformer(2, 64, 4, 50, 8, experts=8, experts_per_token=9),
+    "dense_layers is 3": lambda: Transformer(2, 64, 4, 50, 8, dense_layers=3),
+    "a latent serves every head": lambda: Transformer(2, 64, 4, 50, 8, kv_heads=2, latent=16),
+    "belong to a latent": lambda: Transformer(2, 64, 4, 50, 8, rotary_dim=8),
     "positions is 'magic'": lambda: Transformer(2, 64, 4, 50, 8, positions="magic"),
     "kind is 'mgu'": lambda: RNN("mgu", 2, 3),
     "directions is 3": lambda: RNN("lstm", 2, 3, directions=3),
@@ -83,7 +86,8 @@ DESCRIPTIONS: dict[Callable[..., Any], dict[str, Any]] = {
         "kv_heads": 2, "head_dim": 16, "gated": False, "tied": True, "positions": "rotary",
         "bias": True, "qkv_bias": True, "head_bias": False, "norm": "rms", "norms": 2,
         "final_norm": True, "embedding_norm": False, "segments": 0, "pooler": False,
-        "experts": 4, "experts_per_token": 2,
+        "experts": 4, "experts_per_token": 2, "shared_experts": 1, "dense_layers": 1,
+        "dense_width": 9, "qk_norm": True,
     },
     RNN: {
         "kind": "gru", "inputs": 3, "hidden": 4, "layers": 2, "directions": 2, "biases": 1,

@@ -163,7 +163,8 @@ def indivisible(model: Transformer, machines: Cluster, plan: Plan, batch: int) -
             f"there are {machines.count:,}; give factors that multiply to that"
         )
     for name, size in (
-        ("heads", model.heads), ("key-value heads", model.kv_heads), ("MLP width", model.mlp_width)
+        ("heads", model.heads), ("key-value heads", model.kv_heads), ("MLP width", model.mlp_width),
+        ("dense MLP width", model.dense_width),
     ):  # fmt: skip
         if size % t:
             return f"{name}: {size:,} don't divide over {t} tensor parallel devices"

@@ -278,7 +278,7 @@ def attention_products(model: Transformer, batch: int, recompute: str) -> tuple[
     more where they are computed again."""
     number = 6 if recompute == "none" else 8
     square = float(batch * model.heads * model.sequence**2)
-    return number * 2 * square * model.head_dim, number * ELEMENT * square
+    return number * square * (2 * model.head_dim + model.rotary_dim), number * ELEMENT * square
 
 
 def exposed(

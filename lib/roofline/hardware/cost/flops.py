@@ -9,7 +9,7 @@ from __future__ import annotations
 from roofline.hardware.cost.checks import one_of, positive, whole, wholes
 from roofline.hardware.cost.convolution import layers_of
 from roofline.hardware.cost.model import CNN, Model, Transformer
-from roofline.hardware.cost.parameters import matrix_parameters, parameters
+from roofline.hardware.cost.parameters import active_parameters, matrix_parameters
 
 RECOMPUTE = ("none", "selective", "full")
 
@@ -30,11 +30,13 @@ def inference_flops(parameters: float, tokens: float) -> float:
 def attention_flops(model: Transformer, batch: int = 1, sequence: int | None = None) -> int:
     """Forward FLOPs of QKᵀ and of attention over values, ``4 l s² a d`` a sequence.
 
-    No head of a group is spared: sharing keys saves memory, not products. A causal mask saves none
-    where the whole square is computed, as the papers count it.
+    QKᵀ is wider where rotary_dim stands beside head_dim. No head of a group is spared: sharing keys
+    saves memory, not products. A causal mask saves none where the whole square is computed, as the
+    papers count it.
     """
     s = _length(model, sequence)
-    return 4 * whole("batch", batch) * model.layers * s * s * model.attention_width
+    widths = model.score_width + model.attention_width
+    return 2 * whole("batch", batch) * model.layers * s * s * widths
 
 
 def forward_flops(model: Model, batch: int = 1, sequence: int | None = None) -> int:
@@ -108,11 +110,12 @@ def iteration_flops(
 
 
 def token_flops(model: Transformer) -> float:
-    """``6N + 12 l a d s``: training FLOPs a token, attention included.
+    """``6N + 12 l a d s``: training FLOPs a token, attention included; N active parameters.
 
     Chowdhery et al. (PaLM), arXiv 2204.02311, appendix B.
     """
-    return 6 * parameters(model) + 12 * model.layers * model.attention_width * model.sequence
+    widths = model.score_width + model.attention_width
+    return 6 * active_parameters(model) + 6 * model.layers * widths * model.sequence
 
 
 def mfu(flops_per_token: float, tokens_per_second: float, devices: int, peak_flops: float) -> float:

@@ -118,7 +118,8 @@ def activations(
     of both blocks and of both norms; queries, keys, values; softmax and its dropped copy; what the
     projection and the second matrix of the MLP read; the activation's input. Equals
     :func:`layer_activations` for a GPT. Grouped heads keep less, a gated MLP keeps four widths
-    (gate, its activation, the other half, their product), each expert that a token takes its own.
+    (gate, its activation, the other half, their product), each expert that a token takes its own;
+    of dense layers and others the mean. Latents are kept before and behind their norm.
     ``dropout`` False leaves out masks and the dropped copy. ``mask_bytes``: PyTorch keeps 1 on CUDA
     and on a CPU as many as an element has, which makes ``sbh(36 + 6as/h)`` of 16 bits there
     (measured).
@@ -134,9 +135,10 @@ def activations(
         return e * tokens * h / shared
     masks = 2 * mask_bytes * h if dropout else 0  # behind the projection and behind the MLP
     outside = e * (model.norms + min(2, model.norms)) * h + masks  # inputs of norms and blocks
-    # Queries and the projection's input; keys and values.
-    projections = e * 2 * (model.attention_width + model.kv_width)
-    mlp = e * (4 if model.gated else 2) * model.mlp_width * model.experts_per_token
+    # Queries and the projection's input; keys and values; rotary parts; latents.
+    projections = e * 2 * (model.attention_width + model.kv_width + model.heads * model.rotary_dim)
+    projections += e * 2 * (model.latent + model.query_latent)
+    mlp = e * (4 if model.gated else 2) * model.active_widths / model.layers
     square = (e + (e + mask_bytes if dropout else 0)) * a * s if recompute == "none" else 0
     return tokens * (outside / shared + (projections + mlp + square) / t)
 
@@ -191,7 +193,10 @@ def inference_parts(
 ) -> dict[str, float]:
     """Bytes that ``batch`` sequences of ``tokens`` hold while they are continued, part by part."""
     whole("batch", batch, most=10**9)
-    cache = kv_cache(model.layers, model.kv_heads, model.head_dim, tokens, cache_bytes)
+    if model.latent:
+        cache = latent_cache(model.layers, model.latent, model.rotary_dim, tokens, cache_bytes)
+    else:
+        cache = kv_cache(model.layers, model.kv_heads, model.head_dim, tokens, cache_bytes)
     return {
         "weights": weight_bytes(count(model), bits),
         "KV cache": batch * cache,

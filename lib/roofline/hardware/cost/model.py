@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from roofline.hardware.cost.checks import flag, one_of, whole, wholes
 
-POSITIONS = ("learned", "rotary", "relative", "none")
+POSITIONS = ("learned", "rotary", "relative", "transformer-xl", "none")
 NORMS = ("layer", "rms")
 RECURRENT_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -25,12 +25,19 @@ class Transformer:
 
     ``layers`` l, ``hidden`` h, ``heads`` a, ``vocabulary`` V, ``sequence`` s of the formulas.
     ``head_dim`` hidden // heads unless given; ``kv_heads`` as many as heads unless given.
-    ``positions`` learned: a table of sequence × hidden; relative: T5's 32 buckets a head; rotary
-    and none (sines, ALiBi) have no parameters.
+    ``positions`` learned: a table of sequence × hidden; relative: T5's 32 buckets a head;
+    transformer-xl: a matrix of hidden × heads for them in each layer (Dai et al., arXiv 1901.02860,
+    as in Gopher and Chinchilla); rotary and none (sines, ALiBi) have no parameters.
     ``qkv_bias`` as ``bias`` unless given (Qwen has one there and nowhere else).
     ``norms`` a layer: 2, or 1 where attention and MLP stand side by side.
     ``segments`` and ``pooler``: BERT's. ``head_bias``: a bias at the output over the vocabulary.
-    ``experts`` of each layer's MLP, of which a token goes through ``experts_per_token``.
+    ``qk_norm``: a scale of head_dim for queries and one for keys in each layer (Qwen3).
+    ``experts`` of each layer's MLP, of which a token goes through ``experts_per_token``, and
+    through ``shared_experts`` beside these, all of mlp_width. ``dense_layers`` have no experts but
+    one MLP of ``dense_width``, mlp_width unless given.
+    ``latent``: the width to which attention compresses keys and values, ``query_latent`` queries;
+    ``rotary_dim``: of each head beside head_dim, its key the same for all (DeepSeek-V2, arXiv
+    2405.04434, section 2.1).
 
     Raises ValueError, one line, for what can't be.
     """
@@ -57,6 +64,13 @@ class Transformer:
     pooler: bool = False
     experts: int = 1
     experts_per_token: int = 1
+    shared_experts: int = 0
+    dense_layers: int = 0
+    dense_width: int = None  # type: ignore[assignment]
+    latent: int = 0
+    query_latent: int = 0
+    rotary_dim: int = 0
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
         whole("layers", self.layers, most=100_000)
@@ -75,14 +89,20 @@ class Transformer:
         if self.mlp_width is None:
             self._set("mlp_width", 4 * self.hidden)
         if self.qkv_bias is None:
-            self._set("qkv_bias", self.bias)
+            self._set("qkv_bias", self.bias and not self.latent)
+        if self.dense_width is None:
+            self._set("dense_width", self.mlp_width)
         wholes(10**6, head_dim=self.head_dim, kv_heads=self.kv_heads)
-        whole("mlp_width", self.mlp_width, most=10**8)
+        wholes(10**8, mlp_width=self.mlp_width, dense_width=self.dense_width)
         whole("norms", self.norms, least=1, most=8)
         whole("segments", self.segments, least=0, most=10**6)
         wholes(10**6, experts=self.experts, experts_per_token=self.experts_per_token)
+        whole("shared_experts", self.shared_experts, least=0, most=10**6)
+        whole("dense_layers", self.dense_layers, least=0, most=self.layers)
+        for name in ("latent", "query_latent", "rotary_dim"):
+            whole(name, getattr(self, name), least=0, most=10**6)
         switches = ("gated", "tied", "bias", "qkv_bias", "head_bias", "final_norm")
-        for name in (*switches, "embedding_norm", "pooler"):
+        for name in (*switches, "embedding_norm", "pooler", "qk_norm"):
             flag(name, getattr(self, name))
         one_of("positions", self.positions, POSITIONS)
         one_of("norm", self.norm, NORMS)
@@ -91,6 +111,10 @@ class Transformer:
                 f"{self.kv_heads} key-value heads don't divide {self.heads} heads; "
                 f"each must serve an equal group"
             )
+        if self.latent and (self.kv_heads < self.heads or self.qkv_bias):
+            raise ValueError("a latent serves every head, without biases; drop kv_heads, qkv_bias")
+        if (self.query_latent or self.rotary_dim) and not self.latent:
+            raise ValueError("query_latent and rotary_dim belong to a latent; give latent too")
         if self.experts_per_token > self.experts:
             raise ValueError(
                 f"a token can't go through {self.experts_per_token} of {self.experts} experts; "
@@ -109,6 +133,22 @@ class Transformer:
     def kv_width(self) -> int:
         """Of all key heads together, or of all value heads."""
         return self.kv_heads * self.head_dim
+
+    @property
+    def score_width(self) -> int:
+        """Of all query heads together as they meet keys, rotary_dim included."""
+        return self.heads * (self.head_dim + self.rotary_dim)
+
+    @property
+    def expert_layers(self) -> int:
+        """Layers whose MLP is one of the experts', all but the dense ones."""
+        return self.layers - self.dense_layers
+
+    @property
+    def active_widths(self) -> int:
+        """Widths of all the MLPs that a token goes through on its way, summed over the layers."""
+        routed = (self.experts_per_token + self.shared_experts) * self.mlp_width
+        return self.expert_layers * routed + self.dense_layers * self.dense_width
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ class ScalingLaw:
 
 
 HOFFMANN = ScalingLaw("Hoffmann et al., arXiv 2203.15556, eq. 10", 1.69, 406.4, 410.7, 0.34, 0.28)
+# What equation 10 rounds, from the source of the paper (Besiroglu et al., arXiv 2404.10102). Two
+# digits more of the exponents move the optimum of Gopher's budget from 32B to the paper's 40B.
+HOFFMANN_UNROUNDED = ScalingLaw(
+    "Hoffmann et al., arXiv 2203.15556, before rounding", 1.6934, 406.4, 410.7, 0.3392, 0.2849
+)
 BESIROGLU = ScalingLaw(
     "Besiroglu et al., arXiv 2404.10102", 1.8172, 482.01, 2085.43, 0.3478, 0.3658
 )

@@ -32,7 +32,7 @@ def forward_traffic(
     twice; the product). A softmax reads and writes the square, and so does its dropout.
     """
     tokens = _tokens(model, batch)
-    h, f = model.hidden, model.mlp_width * model.experts_per_token
+    h, f = model.hidden, model.active_widths / model.layers
     _bytes(mask, element)
     masked = mask if dropout else 0
     outside = model.norms * (2 * element + 3 * element + masked) * h
@@ -48,7 +48,7 @@ def backward_traffic(
     one eight widths; dropout reads the gradient and the mask; two gradients meet at each sum; a
     softmax reads itself and its gradient."""
     tokens = _tokens(model, batch)
-    h, f = model.hidden, model.mlp_width * model.experts_per_token
+    h, f = model.hidden, model.active_widths / model.layers
     _bytes(mask, element)
     masked = 2 * element + mask if dropout else 0
     outside = model.norms * (3 * element + masked + 3 * element) * h
