@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +16,18 @@ from roofline.hardware.cost import (
     Residual,
     Transformer,
     communication,
+    convolution,
     flops,
     memory,
     money,
     parameters,
     rates,
+    recurrent,
+    scaling,
     traffic,
     waves,
 )
-from roofline.hardware.cost.convolution import layers_of
+from roofline.hardware.cost.convolution import conv_parameters, layers_of
 
 IMPOSSIBLE: dict[str, Callable[[], Any]] = {
     "heads don't divide": lambda: Transformer(2, 100, 3, 50, 8),
@@ -39,6 +43,12 @@ IMPOSSIBLE: dict[str, Callable[[], Any]] = {
     "dense_layers is 3": lambda: Transformer(2, 64, 4, 50, 8, dense_layers=3),
     "a latent serves every head": lambda: Transformer(2, 64, 4, 50, 8, kv_heads=2, latent=16),
     "belong to a latent": lambda: Transformer(2, 64, 4, 50, 8, rotary_dim=8),
+    "model is 'llama'; give a Transformer": lambda: memory.training_parts("llama", 1),  # type: ignore[arg-type]
+    "model is CNN(": lambda: memory.activations(CNN(3, 8, 8, (Conv(2, 3),))),  # type: ignore[arg-type]
+    "layers: layer 2 is 'relu'": lambda: CNN(3, 8, 8, (Conv(2, 3), "relu")),  # type: ignore[arg-type]
+    "body: layer 1 is None": lambda: Residual((None,)),  # type: ignore[arg-type]
+    "inputs is 'three'": lambda: conv_parameters("three", Conv(2, 3)),  # type: ignore[arg-type]
+    "law is 'hoffmann'; give a ScalingLaw": lambda: scaling.optimum(1e20, "hoffmann"),  # type: ignore[arg-type]
     "positions is 'magic'": lambda: Transformer(2, 64, 4, 50, 8, positions="magic"),
     "kind is 'mgu'": lambda: RNN("mgu", 2, 3),
     "directions is 3": lambda: RNN("lstm", 2, 3, directions=3),
@@ -111,3 +121,38 @@ def test_junk_in_any_field_is_taken_or_refused_in_one_line(describe: Callable[..
                 assert "\n" not in str(problem) and len(str(problem)) < 160
                 refused += 1
     assert refused > 6 * len(DESCRIPTIONS[describe])
+
+
+FORMULAS = (
+    communication, convolution, flops, memory, money, parameters, rates, recurrent, scaling,
+    traffic, waves,
+)  # fmt: skip
+# What stands for an argument where 8 can't.
+SOUND: dict[str, Any] = {
+    "model": Transformer(2, 64, 4, 50, 8), "layer": Conv(4, 3), "law": scaling.HOFFMANN,
+    "state": memory.training_state(1e6), "optimizer": "adam", "precision": "mixed",
+    "recompute": "none", "stage": 1, "pue": 1.1, "utilisation": 0.5, "dropout": True,
+    "sequence_parallel": False, "element_bytes": 2, "bits": 4,
+}  # fmt: skip
+MODELS = {convolution: CNN(3, 8, 8, (Conv(4, 3), Dense(2))), recurrent: RNN("gru", 3, 4)}
+
+
+@pytest.mark.parametrize("room", FORMULAS, ids=lambda room: room.__name__.split(".")[-1])
+def test_junk_in_any_argument_is_taken_or_refused_in_one_line(room: Any) -> None:
+    tried = refused = 0
+    for name, formula in inspect.getmembers(room, inspect.isfunction):
+        if name.startswith("_") or formula.__module__ != room.__name__:
+            continue
+        sound = {name: SOUND.get(name, 8) for name in inspect.signature(formula).parameters}
+        if "model" in sound:
+            sound["model"] = MODELS.get(room, sound["model"])
+        formula(**sound)
+        for argument in sound:
+            for junk in (*JUNK, "x" * 500, b"x", 1j, object()):
+                tried += 1
+                try:
+                    formula(**{**sound, argument: junk})
+                except ValueError as problem:
+                    assert "\n" not in str(problem) and len(str(problem)) < 160
+                    refused += 1
+    assert refused > tried / 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from roofline.hardware.catalogue import devices, find
+from roofline.hardware.choice import candidate
 from roofline.hardware.cost import Transformer, memory, parameters
 from roofline.hardware.jobs import RANK, TASKS, Job, demand, usable
 
@@ -107,6 +109,10 @@ def test_what_others_measured_is_slower_but_not_much():
         lambda: Job("infer", SEVEN, 1e9, bits=-4),
         lambda: demand(Job("train", SEVEN, 1e9), find("t4"), 0),
         lambda: demand(Job("train", SEVEN, 1e9), find("nosuch"), 1),
+        lambda: demand(Job("train", SEVEN, 1e9), "t4", 1),  # type: ignore[arg-type]
+        lambda: Job("train", "gpt", 1e9),  # type: ignore[arg-type]
+        lambda: candidate(Job("train", SEVEN, 1e9), find("t4"), 1, math.nan, 10, 10),
+        lambda: candidate(Job("train", SEVEN, 1e9), find("t4"), 1, 1e6, 10, -1),
     ],
 )
 def test_the_impossible_is_one_line(wrong: Any):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -236,6 +237,10 @@ IMPOSSIBLE: dict[str, Callable[[], Any]] = {
     "tensor is -1": lambda: Plan(tensor=-1),
     "recompute is 'maybe'": lambda: Plan(recompute="maybe"),
     "no peak for 'fp4'": lambda: cluster(find("t4"), 8, dtype="fp4"),
+    "latency is nan": lambda: replace(EIGHT, latency=math.nan),
+    "device is 't4'; give a Device": lambda: cluster("t4", 8),  # type: ignore[arg-type]
+    "model is 'gpt'; give a Transformer": lambda: search("gpt", EIGHT, 8),  # type: ignore[arg-type]
+    "plan is (8, 1, 1); give a Plan": lambda: estimate(SMALL, EIGHT, (8, 1, 1), 8),  # type: ignore[arg-type]
     "network is 0": lambda: cluster(find("t4"), 8, network=0),
 }
 

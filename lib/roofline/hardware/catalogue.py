@@ -121,10 +121,9 @@ class Device:
     def peak(self, dtype: str | None = None) -> Figure:
         """Of ``dtype``, of :attr:`training_dtype` unless given. ValueError if there is none."""
         wanted = dtype or self.training_dtype
-        if wanted not in self.peaks:
-            raise ValueError(
-                f"{self.full_name} has no peak for {wanted!r}; give one of {', '.join(self.peaks)}"
-            )
+        if str(wanted) not in self.peaks:
+            shown, there = repr(str(wanted)[:20]), ", ".join(self.peaks)
+            raise ValueError(f"{self.full_name} has no peak for {shown}; give one of {there}")
         return self.peaks[wanted]
 
     def ridge(self, dtype: str | None = None) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from roofline.hardware import jobs
 from roofline.hardware.catalogue import Device
 from roofline.hardware.cost import money
+from roofline.hardware.cost.checks import positive
 
 KWH_PRICE = 0.15
 """Dollars for a kWh, which who buys a device pays too. Assumed."""
@@ -61,6 +62,9 @@ def candidate(
     job: jobs.Job, device: Device, count: int, budget: float, kilowatts: float, days: float
 ) -> Candidate:
     """What ``job`` takes on ``count`` of ``device``, against the limits."""
+    limits = {"budget": budget, "kilowatts": kilowatts, "days": days}
+    for name, limit in limits.items():
+        positive(name, limit)
     found = jobs.demand(job, device, count)
     hours = found.fastest / 3600, found.slowest / 3600
     draw = count * device.power.bounds[1] / 1000 if device.power else None

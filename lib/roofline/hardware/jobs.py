@@ -23,7 +23,7 @@ from roofline.hardware.cost import (
     traffic,
     waves,
 )
-from roofline.hardware.cost.checks import one_of, positive, whole
+from roofline.hardware.cost.checks import of_kind, one_of, positive, whole
 from roofline.hardware.planner import PAYLOAD, cluster
 from roofline.hardware.planner_step import ELEMENT, Step
 from roofline.hardware.plans import Cluster, Estimate, Plan
@@ -53,6 +53,7 @@ class Job:
 
     def __post_init__(self) -> None:
         one_of("task", self.task, TASKS)
+        of_kind("model", self.model, Transformer)
         positive("tokens", self.tokens)
         whole("batch", self.batch, most=10**6)
         positive("bits", self.bits, most=32)
@@ -75,6 +76,8 @@ class Demand:
 
 def demand(job: Job, device: Device, count: int) -> Demand:
     """What ``job`` needs of each of ``count`` devices, and how long they take."""
+    of_kind("job", job, Job)
+    of_kind("device", device, Device, how=", such as catalogue.find('h100 sxm')")
     whole("device count", count, most=100_000)
     slow, fast = (_machines(device, count, end) for end in (0, 1))
     if job.task == "infer":

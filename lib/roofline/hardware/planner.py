@@ -14,7 +14,7 @@ from typing import overload
 
 from roofline.hardware.catalogue import Device
 from roofline.hardware.cost import Transformer
-from roofline.hardware.cost.checks import whole
+from roofline.hardware.cost.checks import of_kind, whole
 from roofline.hardware.planner_step import Step
 from roofline.hardware.plans import MOST_DEVICES, Cluster, Estimate, Plan
 
@@ -53,6 +53,7 @@ def cluster(
     default; of a link :data:`PAYLOAD` carries data. A device without a known link talks to its node
     over the network, and ``network`` is what arrives. Of disputed figures the middle is used.
     """
+    of_kind("device", device, Device, how=", such as catalogue.find('h100 sxm')")
     kind = dtype or device.training_dtype
     peak = device.peak(kind).value
     best = device.achieved.get(kind)
@@ -154,6 +155,8 @@ def estimate(model: Transformer, machines: Cluster, plan: Plan, batch: int) -> E
 
 def indivisible(model: Transformer, machines: Cluster, plan: Plan, batch: int) -> str:
     """The first thing that ``plan`` doesn't divide, in one line; empty if it divides all."""
+    _check(model, machines)
+    of_kind("plan", plan, Plan)
     whole("batch", batch, most=10**9)
     p, v, t = plan.pipeline, plan.chunks, plan.tensor
     devices = plan.data * t * p
@@ -174,6 +177,11 @@ def indivisible(model: Transformer, machines: Cluster, plan: Plan, batch: int) -
             f"of {plan.micro_batch}"
         )
     return _uneven(model, p, v, batch // (plan.data * plan.micro_batch))
+
+
+def _check(model: Transformer, machines: Cluster) -> None:
+    of_kind("model", model, Transformer)
+    of_kind("machines", machines, Cluster)
 
 
 def _uneven(model: Transformer, pipeline: int, chunks: int, micro_batches: int) -> str:
@@ -209,6 +217,7 @@ def search(
     :attr:`Search.complete` says whether that was all. What doesn't divide is rejected once, for all
     the plans that differ in what is beside the point.
     """
+    _check(model, machines)
     whole("batch", batch, most=10**9)
     whole("keep", keep)
     whole("limit", limit)

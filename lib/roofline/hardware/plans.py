@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import flag, one_of, positive, whole
+from roofline.hardware.cost.checks import flag, not_negative, one_of, positive, whole
 from roofline.hardware.cost.flops import RECOMPUTE
 
 MOST_DEVICES = 2**17
@@ -42,6 +42,7 @@ class Cluster:
             positive(name, getattr(self, name))
         positive("efficiency", self.efficiency, most=1)
         positive("usable", self.usable, most=1)
+        not_negative("latency", self.latency)
         flag("overlap", self.overlap)
         whole("multiprocessors", self.units, least=0, most=10**6)
 

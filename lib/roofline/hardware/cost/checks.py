@@ -13,7 +13,7 @@ LARGEST = 1e40
 def whole(name: str, value: int, least: int = 1, most: int = LARGEST_WHOLE) -> int:
     """``value``, if it is a whole number from ``least`` to ``most``; else a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} is {value!r}; give a whole number of at least {least:,}")
+        raise ValueError(f"{name} is {_short(value)}; give a whole number of at least {least:,}")
     if not least <= value <= most:
         shown = f"{value:,}" if abs(value) < 10**24 else "a number of over 24 digits"
         raise ValueError(f"{name} is {shown}; give a whole number from {least:,} to {most:,}")
@@ -47,14 +47,28 @@ def one_of(name: str, value: str, choices: Collection[str]) -> str:
 def flag(name: str, value: bool) -> bool:
     """``value``, if it is True or False and nothing that only looks like it; else a ValueError."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name} is {repr(value)[:40]}; give True or False")
+        raise ValueError(f"{name} is {_short(value)}; give True or False")
     return value
+
+
+def of_kind(name: str, value: object, *kinds: type, how: str = "") -> None:
+    """A ValueError if ``value`` is none of ``kinds``; ``how`` says where one comes from."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{name} is {_short(value)}; give a {wanted}{how}")
+
+
+def _short(value: object) -> str:
+    """In one line of at most 40 characters, whatever its repr is."""
+    if isinstance(value, int) and abs(value) >= 10**24:
+        return "a number of over 24 digits"
+    return " ".join(repr(value).split())[:40]
 
 
 def _number(name: str, value: float, most: float, zero: bool) -> float:
     wanted = f"a number {'of at least' if zero else 'above'} 0 and at most {most:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is {value!r}; give {wanted}")
+        raise ValueError(f"{name} is {_short(value)}; give {wanted}")
     # Compared before it becomes a float: a whole number can be too large to become one.
     if value > most or value < 0 or (value == 0 and not zero):
         shown = f"{value:g}" if abs(value) < 1e300 else "beyond all measure"

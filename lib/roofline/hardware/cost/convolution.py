@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from roofline.hardware.cost.checks import whole
+from roofline.hardware.cost.checks import of_kind, whole
 from roofline.hardware.cost.model import CNN, Conv, Dense, Layer, Pool, Residual
 
 Shape = tuple[int, ...]  # (channels, height, width), or (width,) behind a dense layer
@@ -29,6 +29,7 @@ def layers_of(model: CNN) -> list[LayerCost]:
     (Dumoulin and Visin, arXiv 1603.07285, for the sizes). Raises ValueError where an image has
     shrunk to nothing, or groups don't divide channels.
     """
+    of_kind("model", model, CNN)
     shape: Shape = (model.channels, model.height, model.width)
     costs = []
     for number, layer in enumerate(model.layers, 1):
@@ -40,6 +41,8 @@ def layers_of(model: CNN) -> list[LayerCost]:
 
 def conv_parameters(inputs: int, layer: Conv) -> int:
     """``k²·C/g·F`` weights, F biases, and 2F of a batch norm."""
+    whole("inputs", inputs)
+    of_kind("layer", layer, Conv)
     if inputs % layer.groups or layer.filters % layer.groups:
         raise ValueError(
             f"{layer.groups} groups don't divide {inputs} channels into {layer.filters} filters; "
@@ -108,6 +111,7 @@ def convolutional_activations(model: CNN, batch: int = 1, element_bytes: int = 4
     reads; a norm's input; what comes out of a pool and, of its largest values, the places in 8
     bytes each. No ReLU behind the last layer and inside a sum: there it stands behind the sum.
     """
+    of_kind("model", model, CNN)
     images = whole("batch", batch, most=10**9)
     size = whole("element_bytes", element_bytes, most=8)
     shape: Shape = (model.channels, model.height, model.width)

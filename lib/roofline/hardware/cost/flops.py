@@ -6,9 +6,9 @@ torch's FlopCounterMode counts. Elementwise work is left out: it costs bytes, no
 
 from __future__ import annotations
 
-from roofline.hardware.cost.checks import one_of, positive, whole, wholes
+from roofline.hardware.cost.checks import of_kind, one_of, positive, whole, wholes
 from roofline.hardware.cost.convolution import layers_of
-from roofline.hardware.cost.model import CNN, Model, Transformer
+from roofline.hardware.cost.model import CNN, RNN, Model, Transformer
 from roofline.hardware.cost.parameters import active_parameters, matrix_parameters
 
 RECOMPUTE = ("none", "selective", "full")
@@ -46,6 +46,7 @@ def forward_flops(model: Model, batch: int = 1, sequence: int | None = None) -> 
     2104.04473, appendix), the same sum over the real shapes for grouped heads, gated MLP, experts.
     CNN: one image. RNN: ``sequence`` steps, 1 unless given, of 2·gates·hidden·(inputs + hidden).
     """
+    of_kind("model", model, Transformer, CNN, RNN)
     if isinstance(model, Transformer):
         s = _length(model, sequence)
         matrices = 2 * matrix_parameters(model) * s
@@ -114,8 +115,9 @@ def token_flops(model: Transformer) -> float:
 
     Chowdhery et al. (PaLM), arXiv 2204.02311, appendix B.
     """
+    weights = active_parameters(model)
     widths = model.score_width + model.attention_width
-    return 6 * active_parameters(model) + 6 * model.layers * widths * model.sequence
+    return 6 * weights + 6 * model.layers * widths * model.sequence
 
 
 def mfu(flops_per_token: float, tokens_per_second: float, devices: int, peak_flops: float) -> float:
@@ -140,6 +142,7 @@ def hfu(step_flops: float, seconds: float, devices: int, peak_flops: float) -> f
 
 
 def _length(model: Transformer, sequence: int | None) -> int:
+    of_kind("model", model, Transformer)
     if sequence is None:
         return model.sequence
     return whole("sequence", sequence, most=10**9)

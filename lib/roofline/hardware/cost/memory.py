@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import not_negative, one_of, positive, whole, wholes
+from roofline.hardware.cost.checks import not_negative, of_kind, one_of, positive, whole, wholes
 from roofline.hardware.cost.flops import RECOMPUTE
 from roofline.hardware.cost.model import Transformer
 from roofline.hardware.cost.parameters import parameters as count
@@ -65,6 +65,7 @@ def zero(state: TrainingState, stage: int, data_parallel: int) -> TrainingState:
     Stage 0 all; 1 shares optimizer and master, 2 gradients too, 3 weights too. Rajbhandari et al.,
     arXiv 1910.02054, figure 1 and section 5.
     """
+    of_kind("state", state, TrainingState)
     whole("ZeRO stage", stage, least=0, most=3)
     d = whole("data_parallel", data_parallel)
     return TrainingState(
@@ -124,6 +125,7 @@ def activations(
     and on a CPU as many as an element has, which makes ``sbh(36 + 6as/h)`` of 16 bits there
     (measured).
     """
+    of_kind("model", model, Transformer)
     one_of("recompute", recompute, RECOMPUTE)
     b, t = whole("batch", batch, most=10**9), whole("tensor", tensor, most=10**6)
     tokens = float(b * model.sequence)
@@ -150,6 +152,7 @@ def end_activations(
 
     Korthikanti et al., arXiv 2205.05198, section 4.3, without the input's dropout mask, sbh/t.
     """
+    of_kind("model", model, Transformer)
     tokens = float(whole("batch", batch, most=10**9) * model.sequence)
     inputs = 2 * whole("element_bytes", element_bytes, least=1, most=8) * model.hidden
     return tokens * (inputs + 4 * model.vocabulary) / whole("tensor", tensor, most=10**6)
@@ -157,6 +160,7 @@ def end_activations(
 
 def temporary(model: Transformer, batch: int = 1, tensor: int = 1) -> float:
     """Bytes of the largest passing tensor: the gradient of the fp32 logits, ``4sbV/t``."""
+    of_kind("model", model, Transformer)
     tokens = float(whole("batch", batch, most=10**9) * model.sequence)
     return 4 * tokens * model.vocabulary / whole("tensor", tensor, most=10**6)
 
@@ -173,6 +177,7 @@ def training_parts(
 
     The sum of the functions of this module. Recomputed layers come back whole, one at a time.
     """
+    of_kind("model", model, Transformer)
     state = training_state(count(model), optimizer, precision)
     size = 4 if precision == "fp32" else 2
     layer = activations(model, batch, recompute=recompute, dropout=dropout, element_bytes=size)
@@ -192,6 +197,7 @@ def inference_parts(
     model: Transformer, tokens: int, batch: int = 1, bits: float = 16, cache_bytes: float = 2
 ) -> dict[str, float]:
     """Bytes that ``batch`` sequences of ``tokens`` hold while they are continued, part by part."""
+    of_kind("model", model, Transformer)
     whole("batch", batch, most=10**9)
     if model.latent:
         cache = latent_cache(model.layers, model.latent, model.rotary_dim, tokens, cache_bytes)

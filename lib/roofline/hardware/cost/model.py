@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import flag, one_of, whole, wholes
+from roofline.hardware.cost.checks import flag, of_kind, one_of, whole, wholes
 
 POSITIONS = ("learned", "rotary", "relative", "transformer-xl", "none")
 NORMS = ("layer", "rms")
@@ -207,8 +207,18 @@ class Residual:
     body: tuple[Layer, ...]
     shortcut: tuple[Layer, ...] = ()
 
+    def __post_init__(self) -> None:
+        _layers("body", self.body)
+        _layers("shortcut", self.shortcut)
+
 
 Layer = Conv | Pool | Dense | Residual
+
+
+def _layers(name: str, value: object) -> None:
+    of_kind(name, value, tuple, list)
+    for number, layer in enumerate(value, 1):  # type: ignore[arg-type, var-annotated]
+        of_kind(f"{name}: layer {number}", layer, Conv, Pool, Dense, Residual)
 
 
 @dataclass(frozen=True)
@@ -222,6 +232,7 @@ class CNN:
 
     def __post_init__(self) -> None:
         wholes(10**6, channels=self.channels, height=self.height, width=self.width)
+        _layers("layers", self.layers)
         if not self.layers:
             raise ValueError("a network of no layers; give at least one Conv or Dense")
 

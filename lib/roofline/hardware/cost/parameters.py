@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from roofline.hardware.cost.checks import whole, wholes
+from roofline.hardware.cost.checks import of_kind, whole, wholes
 from roofline.hardware.cost.convolution import layers_of
 from roofline.hardware.cost.model import CNN, RNN, Model, Transformer
 
@@ -33,6 +33,7 @@ def parameters_by_part(model: Model) -> dict[str, int]:
     gated MLP, Shazeer, arXiv 2002.05202; shared experts, Dai et al., arXiv 2401.06066. CNN: one
     part a layer. RNN: Elman 1990, Hochreiter and Schmidhuber 1997, Cho et al., arXiv 1406.1078.
     """
+    of_kind("model", model, Transformer, CNN, RNN)
     if isinstance(model, Transformer):
         return _transformer(model)
     if isinstance(model, CNN):
@@ -45,18 +46,21 @@ def active_parameters(model: Transformer) -> int:
 
     Tables count, as in Jiang et al., arXiv 2401.04088, section 2; others leave out the input's.
     """
+    of_kind("model", model, Transformer)
     asleep = model.experts - model.experts_per_token
     return parameters(model) - model.expert_layers * asleep * _mlp(model, model.mlp_width)
 
 
 def non_embedding_parameters(model: Transformer) -> int:
     """Parameters without tables and output matrix: Kaplan et al.'s N, arXiv 2001.08361, table 1."""
+    of_kind("model", model, Transformer)
     tables = ("tokens", "learned positions", "segments", "output")
     return sum(count for name, count in _transformer(model).items() if name not in tables)
 
 
 def matrix_parameters(model: Transformer) -> int:
     """Weights that a token is multiplied by: the output matrix, but no norm, bias or table."""
+    of_kind("model", model, Transformer)
     h = model.hidden
     mlp = (3 if model.gated else 2) * h * model.active_widths
     attention = model.layers * _attention_matrices(model)
@@ -70,6 +74,7 @@ def encoder_decoder_parameters(model: Transformer, decoder_layers: int | None = 
     section 2.1; Lewis et al. (BART), arXiv 1910.13461, section 2.1. ``decoder_layers``: as many as
     the encoder's unless given, as large a share of them dense.
     """
+    of_kind("model", model, Transformer)
     count = model.layers if decoder_layers is None else decoder_layers
     whole("decoder_layers", count, most=100_000)
     dense = model.dense_layers * count // model.layers

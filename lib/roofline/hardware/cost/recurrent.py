@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roofline.hardware.cost.checks import whole
+from roofline.hardware.cost.checks import of_kind, whole
 from roofline.hardware.cost.model import RNN
 
 # Tensors of the hidden width a step and layer, besides the input, as PyTorch's cells keep them.
@@ -20,6 +20,7 @@ def recurrent_activations(model: RNN, sequence: int, batch: int = 1, element_byt
     last state is one more where a next layer or an output reads it. In a vanilla network it is one
     more everywhere: its tanh needs it.
     """
+    of_kind("model", model, RNN)
     s = whole("sequence", sequence, most=10**9)
     size = whole("batch", batch, most=10**9) * whole("element_bytes", element_bytes, most=8)
     last_states = model.layers - (0 if model.kind == "rnn" or model.vocabulary else 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import positive
+from roofline.hardware.cost.checks import of_kind, positive
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,25 @@ class Optimum:
 
 def loss(parameters: float, tokens: float, law: ScalingLaw = HOFFMANN) -> float:
     """``E + A/N^α + B/D^β`` nats a token."""
+    of_kind("law", law, ScalingLaw)
     return law.irreducible + model_loss(parameters, law) + data_loss(tokens, law)
 
 
 def model_loss(parameters: float, law: ScalingLaw = HOFFMANN) -> float:
     """``A/N^α``: what a larger model would gain."""
+    of_kind("law", law, ScalingLaw)
     return law.model / positive("parameters", parameters) ** law.model_exponent
 
 
 def data_loss(tokens: float, law: ScalingLaw = HOFFMANN) -> float:
     """``B/D^β``: what more data would gain."""
+    of_kind("law", law, ScalingLaw)
     return law.data / positive("tokens", tokens) ** law.data_exponent
 
 
 def parameter_exponent(law: ScalingLaw = HOFFMANN) -> float:
     """``a = β/(α+β)`` of ``N ∝ C^a``. Hoffmann et al., arXiv 2203.15556, equation 4."""
+    of_kind("law", law, ScalingLaw)
     return law.data_exponent / (law.model_exponent + law.data_exponent)
 
 
@@ -68,6 +72,7 @@ def optimum(flops: float, law: ScalingLaw = HOFFMANN) -> Optimum:
     ``N = G (C/6)^a``, ``D = (C/6)^b / G``, ``G = (αA/βB)^(1/(α+β))``. Hoffmann et al., arXiv
     2203.15556, equation 4.
     """
+    of_kind("law", law, ScalingLaw)
     budget = positive("flops", flops) / 6
     both = law.model_exponent + law.data_exponent
     ratio = law.model_exponent * law.model / (law.data_exponent * law.data)
@@ -78,6 +83,7 @@ def optimum(flops: float, law: ScalingLaw = HOFFMANN) -> Optimum:
 
 def tokens_for(parameters: float, law: ScalingLaw = HOFFMANN) -> float:
     """Tokens for which ``parameters`` are the best choice: the optimum read backwards."""
+    of_kind("law", law, ScalingLaw)
     both = law.model_exponent + law.data_exponent
     ratio = law.model_exponent * law.model / (law.data_exponent * law.data)
     scale = ratio ** (1 / both)

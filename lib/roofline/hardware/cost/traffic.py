@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.hardware.cost.checks import one_of, whole
+from roofline.hardware.cost.checks import of_kind, one_of, whole
 from roofline.hardware.cost.flops import RECOMPUTE
 from roofline.hardware.cost.model import Transformer
 
@@ -86,4 +86,5 @@ def _bytes(mask: int, element: int) -> None:
 
 
 def _tokens(model: Transformer, batch: int) -> float:
+    of_kind("model", model, Transformer)
     return float(whole("batch", batch, most=10**9) * model.sequence)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from roofline.hardware.cost.checks import whole
+from roofline.hardware.cost.checks import of_kind, whole
 from roofline.hardware.cost.model import Transformer
 
 TILES = ((256, 128), (128, 256))
@@ -36,6 +36,7 @@ def layer_share(model: Transformer, batch: int, tensor: int, units: int) -> floa
 
     Their results: outputs; on the way back gradients of inputs and of weights.
     """
+    of_kind("model", model, Transformer)
     tokens = whole("batch", batch) * model.sequence
     whole("tensor", tensor, most=10**6)
     whole("multiprocessors", units)
