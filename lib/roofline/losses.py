@@ -253,7 +253,10 @@ def _alike(name: str, x: Value, target: Value) -> tuple[Value, Value]:
 
 def _check_classes(name: str, x: Value, targets: Value) -> None:
     if targets.dtype.is_floating_point:
-        raise ValueError(f"{name} takes class numbers (int64) as targets, got {targets.dtype}")
+        raise ValueError(
+            f"{name} takes class numbers (int64) as targets, got {targets.dtype}: one-hot targets "
+            "become numbers by argmax(1)"
+        )
     if targets.shape != (*x.shape[:1], *x.shape[2:]):
         raise ValueError(
             f"{name} takes (n, classes, ...) and targets (n, ...), got shapes {tuple(x.shape)} and "

@@ -27,7 +27,8 @@ SAYINGS: dict[str, Callable] = {
     "shapes": lambda x, y: x.reshape(3, 2).reshape((2, 3)).view(6).unsqueeze(1).squeeze(1),
     "transposed": lambda x, y: x.transpose(0, 1).permute(1, 0).permute((1, 0)),
     "expanded": lambda x, y: y.expand(2, 3) + y.expand((2, 3)) * x,
-    "flattened": lambda x, y: x.unsqueeze(0).flatten(1).flatten(),
+    "flattened": lambda x, y: x.unsqueeze(0).flatten(1).flatten(start_dim=0).unsqueeze(0).squeeze(),
+    "kept dimensions": lambda x, y: x.sum(None, keepdim=True) + y.mean(None, keepdim=True),
     "narrowed": lambda x, y: x.narrow(1, 1, 2) + x.split(2, 1)[0],
     "masked": lambda x, y: x.masked_fill(torch.tensor([True, False, False]), 7.0),
     "moved": lambda x, y: x.to(torch.float32).to(torch.float64),
@@ -60,6 +61,8 @@ def test_extremes_and_comparisons() -> None:
     x = Tensor(X, True)
     assert x.max().item() == 3 and x.min(1).tolist() == [0.5, 0.25]
     assert x.argmax(1).tolist() == [2, 0] and x.argmax().item() == 3
+    assert x.max(keepdim=True).tolist() == [[3]] and x.min(keepdim=True).tolist() == [[0.25]]
+    assert x[:, Tensor([1, 0])].tolist() == X[:, [1, 0]].tolist()
     assert torch.equal(x > 1, X > 1) and torch.equal(x <= Tensor(X), X <= X)
     assert torch.equal(x < 1, X < 1) and torch.equal(x >= 1, X >= 1)
 

@@ -118,6 +118,17 @@ def test_a_walk_needs_a_number_or_a_gradient() -> None:
         (x * 2).backward()
     backward(x * 2, torch.tensor([1.0, 10.0], dtype=torch.float64))
     assert x.grad.tolist() == [2, 20]
+    backward(x * 2, Tensor(torch.ones(2, dtype=torch.float64)))
+    assert x.grad.tolist() == [4, 22]
+    for wrong in (torch.ones(2, 1), torch.ones(())):  # what broadcasts would be a wrong gradient
+        with pytest.raises(ValueError, match=r"has shape .*, the value \(2,\)"):
+            backward(x * 2, wrong)
+
+
+def test_whole_numbers_have_no_gradient() -> None:
+    """That of x / 2 is 0.5, which an integer can't hold."""
+    with pytest.raises(ValueError, match="int64 numbers have no gradient: write 3.0"):
+        Tensor([1, 2, 3], requires_grad=True)
 
 
 def test_layers_are_named() -> None:

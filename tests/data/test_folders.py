@@ -131,6 +131,9 @@ def test_labels_from_a_file(photos):
     listing.write_text("cat/zzz.png,x\n")
     with pytest.raises(ValueError, match="labels.csv labels cat/zzz.png, but .* is not there"):
         picture_folder(photos, 8, labels=listing)
+    listing.write_text("cat/a.png,x\ncat/b.JPG,y\ncat/a.png,y\n")
+    with pytest.raises(ValueError, match="labels.csv, line 3: cat/a.png is 'x' further up"):
+        picture_folder(photos, 8, labels=listing)
     listing.write_text("cat/a.png\n")
     with pytest.raises(ValueError, match="labels.csv, line 1: expected 'file,class'"):
         picture_folder(photos, 8, labels=listing)

@@ -101,6 +101,8 @@ def test_encoded_names_are_batches_of_tokens_lengths_and_labels():
     tokens, lengths, labels = data[torch.tensor([5, 700])]
     assert tokens.shape == (2, int(lengths.max())) and labels.shape == (2,)
     assert int(data.lengths.max()) == 12 and data.padding == 0
+    one, length, label = data[5]
+    assert torch.equal(one, tokens[0, : lengths[0]]) and (length, label) == (lengths[0], labels[0])
     assert all((row[n:] == 0).all() and (row[:n] > 0).all() for row, n in zip(tokens, lengths))  # noqa: B905
     with pytest.raises(ValueError, match="text 1 is empty"):
         encode(Texts(("a", ""), torch.zeros(2).long(), ("x",)), ByteTokenizer())

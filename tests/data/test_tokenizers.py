@@ -136,7 +136,26 @@ def test_saved_and_loaded(tokenizer, tmp_path):
     assert loaded.decode(tokenizer.encode(text)) == text
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "word"}', '{"kind": "pairs"}'])
+@pytest.mark.parametrize("text", [b"bytes", ["a", "list"], None])
+def test_what_is_no_text_is_named(text):
+    known = [CharacterTokenizer("ab").encode, ByteTokenizer().encode, TRAINED.encode]
+    for call in (*known, lambda text: train_pairs(text, 300)):
+        with pytest.raises(TypeError, match="the text is of type (bytes|list|NoneType), expected"):
+            call(text)
+
+
+def test_one_special_token_is_not_its_letters():
+    for make in (ByteTokenizer, lambda special: train_pairs("a", 300, special)):
+        with pytest.raises(TypeError, match="special is '<pad>', expected a tuple of names"):
+            make("<pad>")
+
+
+BROKEN = '{"kind": "pairs", "special": [], "merges": [[999, 5]]}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"kind": "word"}', '{"kind": "pairs"}', BROKEN]
+)
 def test_not_a_tokenizer(content, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from devices import DEVICES, float_type
-from roofline import nn
+from roofline import autograd, nn
 from roofline.autograd import Tensor
 from twins import agree, compare, twins
 
@@ -192,6 +192,17 @@ def test_stacks_equal_torchs(final: bool) -> None:
     compare(our, their, draw(N, T, D), mask=LATER, src_key_padding_mask=PADDING)
     our, their = twins(lambda: decoder(nn), lambda: decoder(torch.nn))
     compare(our, their, draw(N, T, D), draw(N, S, D), tgt_mask=LATER, tgt_is_causal=True)
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_mask_of_zeros_and_ones_is_not_added_to_the_scores(weights: bool) -> None:
+    layer, x = nn.MultiheadAttention(8, 2, batch_first=True), Tensor(torch.randn(1, 3, 8))
+    with pytest.raises(ValueError, match="not torch.int64"):
+        layer(x, x, x, need_weights=weights, attn_mask=torch.ones(3, 3).triu(1).long())
+    with pytest.raises(ValueError, match="not torch.int64"):
+        autograd.attention(x, x, x, torch.ones(3, 3).tril().long())
+    with pytest.raises(ValueError, match="heads, t, d"):
+        autograd.attention(*[Tensor(torch.zeros(3, 8))] * 3)
 
 
 def test_a_stack_copies_its_layer() -> None:

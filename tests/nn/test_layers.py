@@ -126,6 +126,21 @@ def test_softmax_of_nothing_but_minus_infinity_is_nan_and_of_one_number_is_1() -
         assert p[0].isnan().all() and p[1].tolist() == [0, 1] and p[2].tolist() == [1, 0]
 
 
+def test_no_batch_at_all_moves_no_running_mean() -> None:
+    layer = nn.BatchNorm1d(3)
+    assert layer(Tensor(torch.zeros(0, 3))).shape == (0, 3)
+    assert layer.running_mean.tolist() == [0] * 3 and layer.running_var.tolist() == [1] * 3
+
+
+@pytest.mark.parametrize("kernel", [(1, 300), (300, 2)])
+def test_a_window_may_be_longer_than_a_byte_counts(kernel: tuple[int, int]) -> None:
+    x = torch.randn(1, 1, kernel[0] + 1, kernel[1] + 2)
+    ours, theirs = Tensor(x, requires_grad=True), x.clone().requires_grad_()
+    nn.MaxPool2d(kernel, 1)(ours).sum().backward()
+    torch.nn.functional.max_pool2d(theirs, kernel, 1).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
@@ -137,6 +152,7 @@ def test_softmax_of_nothing_but_minus_infinity_is_nan_and_of_one_number_is_1() -
         (lambda: nn.BatchNorm1d(3), (1, 3), "more than one value"),
         (lambda: nn.Conv2d(3, 4, 3), (2, 1, 5, 5), "1 channels"),
         (lambda: nn.Conv2d(3, 4, 3), (3, 5, 5), "4 dimensions"),
+        (lambda: nn.MaxPool2d(2), (3, 5, 5), r"takes \(n, c, h, w\)"),
         (lambda: nn.Conv2d(3, 4, 7), (2, 3, 5, 5), "does not fit|too large|Kernel size"),
     ],
 )
@@ -153,6 +169,7 @@ def test_a_wrong_shape_is_named(layer: Any, shape: tuple[int, ...], message: str
         lambda: nn.GELU("cubic"),
         lambda: nn.RMSNorm((3, 4)),
         lambda: nn.Conv2d(3, 4, 3, groups=2),
+        lambda: nn.Conv2d(3, 4, 3, padding="full"),
         lambda: nn.MultiheadAttention(6, 4),
         lambda: nn.MultiheadAttention(8, 4, kv_heads=3),
         lambda: nn.TransformerEncoderLayer(8, 2, activation="cubic"),

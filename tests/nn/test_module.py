@@ -101,6 +101,12 @@ def test_state_that_does_not_fit_is_refused_by_name_and_changes_nothing() -> Non
     assert not model.weight.data.any()
 
 
+def test_state_that_torch_would_differentiate_is_loaded_as_plain_numbers() -> None:
+    model, twin = nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    model.load_state_dict(dict(twin.named_parameters()))
+    assert torch.equal(model.weight.data, twin.weight) and not model.weight.data.requires_grad
+
+
 def test_train_and_eval_reach_every_layer() -> None:
     model = nn.Sequential(nn.Sequential(nn.Dropout(0.5)), nn.BatchNorm1d(3))
     assert all(module.training for module in model.modules())

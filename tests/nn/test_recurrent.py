@@ -174,6 +174,11 @@ def test_a_thousand_steps_equal_torchs() -> None:
             lambda layer: layer(torch.zeros(T, 2, INPUTS), None, torch.tensor([0, 7])),
             "between 1 and 6",
         ),
+        (
+            lambda layer: layer(torch.zeros(T, 2, INPUTS), torch.zeros(1, 2, HIDDEN)),
+            rf"state is 2 of shape \(1, 2, {HIDDEN}\)",
+        ),
+        (lambda layer: layer(torch.zeros(T, 2, INPUTS), None, [1, 7]), "between 1 and 6"),
         (lambda layer: nn.RNN(INPUTS, 3, nonlinearity="sine")(torch.zeros(T, 2, INPUTS)), "tanh"),
     ],
 )

@@ -127,5 +127,14 @@ def test_clipping_scales_a_shared_gradient_once() -> None:
         torch.testing.assert_close(parameter.grad, torch.full((4,), 0.5 / 8**0.5))
 
 
+def test_an_infinite_gradient_is_clipped_as_by_torch() -> None:
+    grads = [torch.tensor([1.0, torch.inf]), torch.ones(2)]
+    ours, theirs = with_grads(grads), rivals(grads)
+    assert clip_grad_norm_(ours, 1.0) == torch.inf
+    torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+    for our, their in zip(ours, theirs, strict=False):
+        torch.testing.assert_close(our.grad, their.grad, equal_nan=True)
+
+
 def test_nothing_to_clip() -> None:
     assert clip_grad_norm_([Parameter(torch.ones(2))], 1.0) == 0

@@ -322,7 +322,11 @@ def test_a_step_does_not_change_the_gradient_that_it_was_given() -> None:
     [
         (lambda p: SGD([]), "no parameters"),
         (lambda p: SGD([p, p]), "twice"),
-        (lambda p: SGD([p.data]), "expected Parameters"),
+        (lambda p: SGD([p.data]), "expected Parameters of roofline.nn, got torch.Tensor"),
+        (lambda p: SGD([p * 2]), "moves leaves"),
+        (lambda p: SGD([p], lr=-0.1), "lr is -0.1, expected 0 or more"),
+        (lambda p: SGD([{"params": [p], "lr": float("nan")}]), "lr is nan"),
+        (lambda p: Adam([p], weight_decay=-1), "weight_decay is -1"),
         (lambda p: SGD([p], nesterov=True), "momentum"),
         (lambda p: Adam([p], betas=(0.9, 1.0)), "betas"),
     ],
@@ -330,6 +334,16 @@ def test_a_step_does_not_change_the_gradient_that_it_was_given() -> None:
 def test_mistakes_are_named(build: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         build(Parameter(torch.ones(2)))
+
+
+def test_a_single_parameter_is_one_and_not_its_rows() -> None:
+    for build in (lambda p: SGD(p, lr=1.0), lambda p: SGD([{"params": p}], lr=1.0)):
+        parameter = Parameter(torch.ones(2, 2))
+        optimizer = build(parameter)
+        (parameter * 3).sum().backward()
+        assert clip_grad_norm_(parameter, 2.0) == 6
+        optimizer.step()
+        torch.testing.assert_close(parameter.data, torch.zeros(2, 2))
 
 
 def test_replaced_storage_is_noticed() -> None:

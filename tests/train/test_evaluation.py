@@ -6,6 +6,7 @@ import pytest
 import torch
 from devices import DEVICES
 from roofline.autograd import Tensor
+from roofline.optim import SGD
 from roofline.train import accuracy, evaluate, predict, token_loss
 
 from .small import batches, net, points, same, weights
@@ -42,6 +43,29 @@ def test_predict_gives_the_rows_in_order(device):
     assert torch.equal(outputs, predict(model, (x,), batch_size=16, device=device))
     with pytest.raises(ValueError, match="nothing to predict"):
         predict(model, x[:0])
+
+
+@pytest.mark.parametrize("inputs", [[[0.0] * 6], points(4).images.numpy(), points(4), ()])
+def test_what_cannot_be_predicted_is_named(inputs):
+    with pytest.raises(ValueError, match="expected a torch.Tensor or a tuple"):
+        predict(net(), inputs)
+
+
+def test_a_batch_without_a_target_counts_for_nothing():
+    data = points(4)
+    full, none = data[:], (data.images, data.labels * 0 - 100)
+    assert evaluate(net(), [full, none]) == evaluate(net(), [full])
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        evaluate(net(), [none])
+
+
+def test_evaluating_leaves_the_gradients_their_place_in_the_optimizers_buffer():
+    model = net()
+    optimizer = SGD(model.parameters())
+    evaluate(model, [points(4)[:]], device="cpu")
+    model(points(4).images).sum().backward()
+    storages = {p.grad.untyped_storage().data_ptr() for p in optimizer.parameters}
+    assert len(storages) == 1
 
 
 def test_accuracy_ignores_what_is_no_target():

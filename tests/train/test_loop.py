@@ -80,6 +80,15 @@ def test_accumulation_counts_targets_and_not_rows():
     close(weights(large), weights(small), 1e-12)
 
 
+def test_a_batch_without_a_target_adds_nothing_to_the_others():
+    data = points(20, torch.float64)
+    one, two = net(dtype=torch.float64), net(dtype=torch.float64)
+    train(one, [data[:]], **QUIET)
+    history = train(two, [data[:], (data.images, data.labels * 0 - 100)], accumulate=2, **QUIET)
+    assert history.updates == 1
+    close(weights(one), weights(two), 1e-12)
+
+
 def test_the_seed_decides_everything():
     runs = []
     for seed in (1, 1, 2):
@@ -201,6 +210,9 @@ def test_workers_and_fixed_lists_of_batches_train_alike():
         ({"precision": "fp8"}, "precision is 'fp8', expected fp32, bf16, fp16"),
         ({"recompute": "first"}, "recompute is 'first', expected a tuple of names"),
         ({"recompute": ("second",)}, "no layer is named 'second': there are first, relu"),
+        ({"patience": 2}, "need evaluations: pass validation="),
+        ({"keep_best": True}, "need evaluations: pass validation="),
+        ({"save": "."}, "save is ., which is a folder"),
         ({"epoch": 3}, "'epoch' is not a setting: there are epochs, steps"),
         ({"device": "gpu"}, "device is 'gpu', expected cpu"),
     ],
@@ -208,6 +220,14 @@ def test_workers_and_fixed_lists_of_batches_train_alike():
 def test_wrong_settings(options, message):
     with pytest.raises(ValueError, match=message):
         train(net(), batches(), **{**QUIET, **options})
+
+
+def test_a_validation_set_without_batches_is_found_before_training():
+    model = net()
+    before = weights(model)
+    with pytest.raises(ValueError, match="there is no batch"):
+        train(model, batches(), validation=[], **QUIET)
+    assert same(weights(model), before)
 
 
 @pytest.mark.parametrize("given", [[], None, 3, torch.zeros(3)])

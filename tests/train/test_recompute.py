@@ -7,7 +7,7 @@ import torch
 from devices import DEVICES, float_type
 from roofline import nn
 from roofline.autograd import Tensor, checkpoint, kept, no_grad
-from roofline.models.gpt import GPT
+from roofline.models import GPT, RecurrentClassifier, ResNet
 from roofline.train import token_loss, train
 from roofline.train.recompute import recomputed
 
@@ -126,6 +126,54 @@ def test_training_with_recomputed_layers_changes_no_bit():
     train(again, batches(), epochs=2, recompute=("first", "dropout"), **QUIET)
     assert same(weights(plain), weights(again))
     assert "forward" not in vars(again.first), "the layers are as they were"
+
+
+def test_running_means_see_each_batch_once():
+    images, labels = torch.randn(8, 3, 8, 8), torch.arange(8)
+    results = []
+    for names in ((), ("blocks.*",)):
+        torch.manual_seed(0)
+        model = ResNet(1)
+        train(model, [(images, labels)], recompute=names, epochs=2, **QUIET)
+        results.append(weights(model))
+    assert same(*results)
+
+
+def test_an_argument_given_by_name_may_be_on_the_tape():
+    """Both halves use what the first layer made, one of them by name."""
+
+    class Halves(nn.Module):
+        def __init__(self):
+            self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+            self.halves = nn.ModuleList([Half(), Half()])
+
+        def forward(self, x):
+            memory = x = self.first(Tensor(x))
+            for half in self.halves:
+                x = half(x, memory=memory)
+            return self.last(x)
+
+    class Half(nn.Module):
+        def __init__(self):
+            self.linear = nn.Linear(6, 6)
+
+        def forward(self, x, memory):
+            return self.linear(x) * memory
+
+    results = []
+    for names in ((), ("halves.*",)):
+        torch.manual_seed(0)
+        model = Halves()
+        train(model, batches(), recompute=names, **QUIET)
+        results.append(weights(model))
+    assert same(*results)
+
+
+def test_a_layer_that_returns_several_things_is_refused():
+    model = RecurrentClassifier("lstm", 5, 4, 4, 2)
+    with recomputed(model, ("recurrent",)):
+        with pytest.raises(TypeError, match="only what returns one Tensor is recomputed"):
+            model(torch.zeros(2, 3, dtype=torch.long))
 
 
 def test_a_gpt_with_recomputed_blocks_in_16_bits():

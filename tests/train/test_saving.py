@@ -77,7 +77,7 @@ def test_every_optimizer_is_taken_up(tmp_path, optimizer):
 
 def test_a_finished_run_is_not_run_again(tmp_path):
     path = tmp_path / "run.safetensors"
-    first = train(net(), batches(), save=path, epochs=2, progress=False, keep_best=True)
+    first = train(net(), batches(), save=path, epochs=2, progress=False)
     model = net(seed=3)
     again = train(model, batches(), stopping(0), save=path, epochs=2, progress=False)
     assert again.loss == first.loss and again.stopped == "epochs"

@@ -43,6 +43,8 @@ def attention(
 
     Returns (..., heads, t, d). A query that may look at nothing gets zeros.
     """
+    if min(x.data.dim() for x in (q, k, v)) < 3:
+        raise ValueError(f"attention takes (..., heads, t, d), got queries {tuple(q.data.shape)}")
     heads, t, d = q.data.shape[-3:]
     key_heads, s = k.data.shape[-3:-1]
     if heads % key_heads or v.data.shape[-3:-1] != (key_heads, s) or k.data.shape[-1] != d:
@@ -61,9 +63,16 @@ def attention(
 
 def _additive(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:
     """The mask as numbers to add: 0 where a query may look, -inf where it may not."""
-    if mask is None or mask.dtype != torch.bool:
+    if mask is None or not is_bool(mask):
         return mask
     return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, -torch.inf)
+
+
+def is_bool(mask: torch.Tensor) -> bool:
+    """Whether a mask says yes or no, and not what to add; 0 and 1 as integers could mean either."""
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise ValueError(f"a mask is bool or floating point, not {mask.dtype}: mask.bool() it")
+    return mask.dtype == torch.bool
 
 
 def _later(t: int, s: int, like: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,8 @@ def checkpoint(function: Callable[..., Tensor], *args: Any) -> Tensor:
     random = _random_state(device)
     with no_grad():
         out = function(*args)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"only what returns one Tensor is recomputed, not a {type(out).__name__}")
     if not _tape.recording:
         return out
     values = [Tensor(a.data) if isinstance(a, Tensor) else a for a in args]

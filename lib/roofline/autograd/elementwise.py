@@ -28,10 +28,12 @@ def sum_to(grad: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 
 
 def outside(numbers: torch.Tensor, count: int) -> int | None:
-    """The first of ``numbers`` that is not one of 0 to ``count`` - 1, None if all are.
+    """The first of ``numbers`` that is not one of 0 to ``count`` - 1, None if none is to blame.
 
     For the message when a kernel has failed: to look before would cost every call a pass.
     """
+    if numbers.is_floating_point():
+        return None
     wrong = numbers[(numbers < 0) | (numbers >= count)]
     return int(wrong[0]) if wrong.numel() else None
 

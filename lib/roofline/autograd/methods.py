@@ -87,13 +87,13 @@ class Methods:
     def expand(self, *sizes: Any) -> Tensor:
         return shape.expand(self, _sizes(sizes))
 
-    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         sizes = list(self.data.shape) or [1]
-        start, end = start % len(sizes), end % len(sizes)
+        start, end = start_dim % len(sizes), end_dim % len(sizes)
         return shape.reshape(self, sizes[:start] + [-1] + sizes[end + 1 :])
 
-    def squeeze(self, dim: int) -> Tensor:
-        return shape.reshape(self, self.data.squeeze(dim).shape)
+    def squeeze(self, *dim: int) -> Tensor:
+        return shape.reshape(self, self.data.squeeze(*dim).shape)
 
     def unsqueeze(self, dim: int) -> Tensor:
         return shape.reshape(self, self.data.unsqueeze(dim).shape)

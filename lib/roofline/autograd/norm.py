@@ -134,7 +134,7 @@ def batch_norm(
             )
         mean = wide(x).mean(dims)
         var = (x - mean.view(column)).square_().mean(dims)
-        if training and running_mean is not None and running_var is not None:
+        if training and n and running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
             running_var.lerp_((var * (n / (n - 1))).to(running_var.dtype), momentum)
     else:

@@ -33,6 +33,8 @@ def avg_pool2d(x: Tensor, kernel: Size, stride: Size | None = None, padding: Siz
 
 def _sizes(x: Tensor, kernel: Size, stride: Size | None, padding: Size) -> tuple:
     size, pads = spread(kernel, 2), spread(padding, 2)
+    if x.data.dim() != 4:
+        raise ValueError(f"pooling takes (n, c, h, w), not {tuple(x.data.shape)}")
     for n, k, p in zip(x.data.shape[-2:], size, pads, strict=True):
         if k > n + 2 * p or 2 * p > k:
             raise ValueError(
@@ -57,8 +59,9 @@ def _pool(
     y = x.new_empty((n, c, *out))
     row_won = column_won = None  # which row of its window, which number of that row was the largest
     if largest:
-        row_won = x.new_empty(y.shape, dtype=torch.uint8)
-        column_won = x.new_empty((n, c, h, out[1]), dtype=torch.uint8)
+        codes = [torch.uint8 if size <= 256 else torch.int32 for size in kernel]
+        row_won = x.new_empty(y.shape, dtype=codes[0])
+        column_won = x.new_empty((n, c, h, out[1]), dtype=codes[1])
     for part in _samples(x):
         half = _reduce(x[part], columns, stride[1], 3, column_won, part)
         y[part] = _reduce(half, rows, stride[0], 2, row_won, part)

@@ -23,15 +23,14 @@ def restore(grad: torch.Tensor, shape: torch.Size, dim: Dims, keepdim: bool) -> 
 def sum(x: torch.Tensor, dim: Dims = None, keepdim: bool = False) -> Result:
     """The sum over the dimensions ``dim``, over all by default."""
     shape = x.shape
-    y = x.sum() if dim is None else x.sum(dim, keepdim=keepdim)
-    return y, lambda dy: (restore(dy, shape, dim, keepdim),)
+    return x.sum(dim, keepdim=keepdim), lambda dy: (restore(dy, shape, dim, keepdim),)
 
 
 @op
 def mean(x: torch.Tensor, dim: Dims = None, keepdim: bool = False) -> Result:
     """The mean over the dimensions ``dim``, over all by default; NaN of no numbers."""
     shape = x.shape
-    y = x.mean() if dim is None else x.mean(dim, keepdim=keepdim)
+    y = x.mean(dim, keepdim=keepdim)
     share = y.numel() / (x.numel() or 1)
     return y, lambda dy: (restore(dy * share, shape, dim, keepdim),)
 
@@ -52,7 +51,7 @@ def _extreme(x: torch.Tensor, y: torch.Tensor, dim: Dims, keepdim: bool) -> Resu
 
     def pullback(dy: torch.Tensor) -> tuple:
         mask = (x == restore(y, shape, dim, keepdim)).to(dy.dtype)
-        ties = mask.sum() if dim is None else mask.sum(dim, keepdim=True)
+        ties = mask.sum(dim, keepdim=True)
         return (mask / ties * restore(dy, shape, dim, keepdim),)
 
     return y, pullback
@@ -61,15 +60,13 @@ def _extreme(x: torch.Tensor, y: torch.Tensor, dim: Dims, keepdim: bool) -> Resu
 @op
 def max(x: torch.Tensor, dim: Dims = None, keepdim: bool = False) -> Result:
     """The largest number along ``dim``, of all by default; ties share the gradient equally."""
-    y = x.amax() if dim is None else x.amax(dim, keepdim=keepdim)
-    return _extreme(x, y, dim, keepdim)
+    return _extreme(x, x.amax(() if dim is None else dim, keepdim=keepdim), dim, keepdim)
 
 
 @op
 def min(x: torch.Tensor, dim: Dims = None, keepdim: bool = False) -> Result:
     """The smallest number along ``dim``, of all by default; ties share the gradient equally."""
-    y = x.amin() if dim is None else x.amin(dim, keepdim=keepdim)
-    return _extreme(x, y, dim, keepdim)
+    return _extreme(x, x.amin(() if dim is None else dim, keepdim=keepdim), dim, keepdim)
 
 
 @op

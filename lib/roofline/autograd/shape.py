@@ -52,6 +52,8 @@ def getitem(x: torch.Tensor, index: Any) -> Result:
     if all(i is None or i is Ellipsis or isinstance(i, int | slice) for i in parts):
         return x[index], lambda dy: (window(dy, shape, index),)
 
+    index = tuple([i.data if isinstance(i, Tensor) else i for i in parts])
+
     def pullback(dy: torch.Tensor) -> tuple:
         dx = dy.new_zeros(shape)
         # Number the elements, pick as before, and add by number.

@@ -89,13 +89,16 @@ class Tensor(Methods):
 
     Args:
         data: the value, of any shape, dtype and device; anything ``torch.as_tensor`` takes.
-        requires_grad: make this a leaf whose ``grad`` a backward walk fills.
+        requires_grad: make this a leaf whose ``grad`` a backward walk fills; for floating-point
+            numbers only.
     """
 
     __slots__ = ("data", "node")
 
     def __init__(self, data: Any, requires_grad: bool = False):
         self.data: torch.Tensor = data if isinstance(data, torch.Tensor) else torch.as_tensor(data)
+        if requires_grad and not self.data.is_floating_point():
+            raise ValueError(f"{self.data.dtype} numbers have no gradient: write 3.0 instead of 3")
         self.node: Node | None = Node() if requires_grad else None
 
     @property
@@ -219,6 +222,10 @@ def backward(output: Tensor, grad: torch.Tensor | None = None) -> None:
                 f"{tuple(output.data.shape)}, not one number"
             )
         grad = torch.ones_like(output.data)
+    grad = grad.data if isinstance(grad, Tensor) else grad
+    if grad.shape != output.data.shape:
+        shapes = f"{tuple(grad.shape)}, the value {tuple(output.data.shape)}"
+        raise ValueError(f"the gradient to start from has shape {shapes}: make them the same")
     nodes = tape(output)
     start = nodes[-1]
     start.grad = grad if start.grad is None else start.grad + grad

@@ -89,7 +89,7 @@ def train_pairs(text: str, size: int, special: Iterable[str] = ()) -> BytePairTo
     Joins the pair that occurs most often, of several the one with the smallest numbers, until
     there are ``size`` tokens or no pair occurs twice.
     """
-    special = tuple(special)
+    special = Tokenizer(special).special
     wanted = size - 256 - len(special)
     if wanted < 0:
         raise ValueError(

@@ -87,7 +87,9 @@ def _labelled(
     for number, row in enumerate(csv.reader(read_text(labels).splitlines()), start=1):
         if len(row) != 2:
             raise ValueError(f"{labels}, line {number}: expected 'file,class', found {row}")
-        rows[row[0].strip()] = row[1].strip()
+        name, label = row[0].strip(), row[1].strip()
+        if rows.setdefault(name, label) != label:
+            raise ValueError(f"{labels}, line {number}: {name} is {rows[name]!r} further up")
     paths = _files(folder, kinds)
     names = [path.relative_to(folder).as_posix() for path in paths]
     if skipped is not None:

@@ -142,9 +142,12 @@ class Sequences:
         return len(self.sequences)
 
     def __getitem__(
-        self, index: torch.Tensor | slice
+        self, index: int | slice | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         chosen = torch.arange(len(self))[index]
+        if chosen.dim() == 0:
+            tokens = self.sequences[int(chosen)]
+            return tokens, torch.tensor(len(tokens)), self.labels[chosen]
         tokens, lengths = pad([self.sequences[i] for i in chosen.tolist()], self.padding)
         return tokens, lengths, self.labels[chosen]
 

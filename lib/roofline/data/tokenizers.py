@@ -22,6 +22,8 @@ class Tokenizer:
     kind = ""
 
     def __init__(self, special: Iterable[str] = ()):
+        if isinstance(special, str):
+            raise TypeError(f"special is {special!r}, expected a tuple of names: ({special!r},)")
         self.special = tuple(special)
         if len(set(self.special)) != len(self.special):
             raise ValueError(f"a special token is named twice: {', '.join(self.special)}")
@@ -84,6 +86,7 @@ class CharacterTokenizer(Tokenizer):
         return len(self.special) + len(self.alphabet)
 
     def encode(self, text: str) -> list[int]:
+        check_text(text)
         numbers = self._numbers
         if UNKNOWN in self.special:
             unknown = self.number(UNKNOWN)
@@ -124,8 +127,18 @@ class ByteTokenizer(Tokenizer):
         return bytes(self._ordinary(tokens)).decode("utf-8", errors="replace")
 
 
+def check_text(text: Any) -> None:
+    """Raise TypeError unless ``text`` is a str."""
+    if not isinstance(text, str):
+        raise TypeError(
+            f"the text is of type {type(text).__name__}, expected str: decode bytes, join a list, "
+            f"read_text a file"
+        )
+
+
 def utf8(text: str) -> bytes:
     """``text`` in UTF-8, or a ValueError that says where it can't be."""
+    check_text(text)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -148,5 +161,5 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         make = kinds[record.pop("kind")]
         return make(**record)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a tokenizer saved by this course: {error!r}") from None

@@ -8,6 +8,7 @@ import torch
 
 from roofline import autograd
 from roofline.autograd import Tensor
+from roofline.autograd.attention import is_bool
 
 from . import init
 from .basic import Linear
@@ -138,7 +139,7 @@ class MultiheadAttention(Module):
         """
         if mask is not None:
             mask = mask[None, None] if mask.dim() == 2 else mask.unflatten(0, (-1, self.num_heads))
-            mask = ~mask if mask.dtype == torch.bool else mask
+            mask = ~mask if is_bool(mask) else mask
         if padding is None:
             return mask
         real = ~padding.bool()[:, None, None]

@@ -35,6 +35,8 @@ class _Conv(Module):
                 f"groups={groups} must divide {in_channels} input and {out_channels} output "
                 "channels"
             )
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f"padding is a number, 'same' or 'valid', got {padding!r}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = spread(kernel_size, self.dimensions)
         self.stride = spread(stride, self.dimensions)

@@ -171,7 +171,7 @@ class Module:
             )
         for name, value in own.items():
             if name in state:
-                value.copy_(state[name])
+                value.copy_(state[name].detach())
         return missing, unexpected
 
     def to(
@@ -196,8 +196,8 @@ class Module:
             return value.to(device, dtype if value.is_floating_point() else None)
 
         for parameter in self.parameters():
-            parameter.data = moved(parameter.data)
-            if parameter.node is not None:
+            before, parameter.data = parameter.data, moved(parameter.data)
+            if parameter.node is not None and parameter.data is not before:
                 parameter.node.home = None
                 if parameter.grad is not None:
                     parameter.grad = moved(parameter.grad)

@@ -78,8 +78,12 @@ class _Recurrent(Module):
             x = autograd.transpose(x, 0, 1)
         steps, n = x.shape[:2]
         if lengths is not None:
+            lengths = torch.as_tensor(lengths)
             _check_lengths(lengths, steps, n)
         given = [] if state is None else [state] if self.states == 1 else list(state)
+        expected = (len(self.names), n, self.hidden_size)
+        if given and [tuple(s.shape) for s in given] != [expected] * self.states:
+            raise ValueError(f"the state is {self.states} of shape {expected}, got other shapes")
         zeros = torch.zeros(n, self.hidden_size, dtype=x.dtype, device=x.device)
         directions = 1 + self.bidirectional
         last: list[list[Tensor]] = []

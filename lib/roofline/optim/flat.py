@@ -33,6 +33,11 @@ def set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"] = rate
 
 
+def listed(parameters: Iterable[Any]) -> list[Any]:
+    """The parameters as a list, a single one too: to go through that would give its rows."""
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
 class FlatParameters:
     """Parameters of one group, dtype and device, end to end, with gradients and state likewise."""
 
@@ -128,7 +133,7 @@ class Optimizer:
     update: Callable[..., None]
 
     def __init__(self, parameters: Iterable[Any], defaults: dict[str, Any]):
-        entries = list(parameters)
+        entries = listed(parameters)
         if not entries:
             raise ValueError("the optimizer got no parameters: pass model.parameters()")
         if not isinstance(entries[0], Mapping):
@@ -137,10 +142,21 @@ class Optimizer:
         self.flats: list[FlatParameters] = []
         seen: set[int] = set()
         for entry in entries:
-            group = {**defaults, **entry, "params": list(entry["params"])}
+            group = {**defaults, **entry, "params": listed(entry["params"])}
+            for name in ("lr", "momentum", "weight_decay", "eps"):
+                if not group.get(name, 0) >= 0:
+                    raise ValueError(f"{name} is {group[name]}, expected 0 or more")
             for parameter in group["params"]:
                 if not isinstance(parameter, Tensor):
-                    raise TypeError(f"expected Parameters, got {type(parameter).__name__}")
+                    kind = type(parameter)
+                    raise TypeError(
+                        f"expected Parameters of roofline.nn, got {kind.__module__}.{kind.__name__}"
+                    )
+                if parameter.node is not None and parameter.node.pullback is not None:
+                    raise ValueError(
+                        "an optimizer moves leaves, such as model.parameters(), and not what was "
+                        "computed from them"
+                    )
                 if id(parameter) in seen:
                     raise ValueError("a parameter was given to the optimizer twice")
                 seen.add(id(parameter))

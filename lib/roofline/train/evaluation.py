@@ -53,14 +53,18 @@ def evaluate(
     with evaluating(model, precision):
         for batch in as_batches(batches).batches(0):
             *inputs, target = moved(batch, place)
-            output = model(*cast_inputs(tuple(inputs), type_of(precision)))
             share = targets_in(target)
+            if not share:  # its mean is 0/0
+                continue
+            output = model(*cast_inputs(tuple(inputs), type_of(precision)))
             measured = {"loss": float(loss(output, target).data)}
             for name, metric in (metrics or {}).items():
                 measured[name] = float(metric(output.data, target))
             for name, value in measured.items():
                 totals[name] = totals.get(name, 0.0) + value * share
             count += share
+    if not count:
+        raise ValueError("there is nothing to evaluate: every target is -100, which is no target")
     return {name: total / count for name, total in totals.items()}
 
 
@@ -79,6 +83,12 @@ def predict(
     place = choose(device)
     model.to(place)
     together = inputs if isinstance(inputs, tuple) else (inputs,)
+    strange = next((v for v in together if not isinstance(v, torch.Tensor)), None)
+    if strange is not None or not together:
+        raise ValueError(
+            f"inputs is a {type(inputs if strange is None else strange).__name__}, expected a "
+            f"torch.Tensor or a tuple of them: torch.as_tensor makes one, data[:][0] has a set's"
+        )
     if len(together[0]) == 0:
         raise ValueError("there is nothing to predict: inputs has no rows")
     parts = zip(*[value.split(batch_size) for value in together], strict=True)

@@ -61,6 +61,9 @@ def train(
 
     # 1. Prepare the data.
     batches = as_batches(batches)
+    validation = None if validation is None else as_batches(validation)
+    if validation is None and (settings.patience is not None or settings.keep_best):
+        raise ValueError("patience and keep_best need evaluations: pass validation=, too")
 
     # 2. Initialise. The weights have their first values; random numbers and moments get theirs.
     torch.manual_seed(settings.seed)
@@ -106,7 +109,9 @@ def gradients(run: Run, group: list, loss: Loss) -> torch.Tensor:
     total = torch.zeros((), device=run.place)
     for batch, count in zip(group, counts, strict=True):
         *inputs, target = moved(batch, run.place)
-        share = count / sum(counts)
+        if not count and any(counts):  # no target: its mean is 0/0, and counts for nothing
+            continue
+        share = count / (sum(counts) or 1.0)
         if run.step is not None:
             value = run.step(tuple(inputs), target, share * scale)  # 3, 4, 5, compiled
         else:

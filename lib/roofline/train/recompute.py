@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -46,7 +45,19 @@ def _recomputing(module: Module) -> Callable[..., Tensor]:
     forward = type(module).forward
 
     def run(*inputs: Any, **options: Any) -> Tensor:
-        call = functools.partial(forward, module, **options)
-        return checkpoint(call, *inputs)
+        calls = 0
+
+        def call(*values: Any) -> Tensor:
+            # Named arguments, too, go through checkpoint: one may be on the tape.
+            nonlocal calls
+            calls += 1
+            before = [] if calls == 1 else [(b, b.clone()) for b in module.buffers()]
+            named = dict(zip(options, values[len(inputs) :], strict=True))
+            out = forward(module, *values[: len(inputs)], **named)
+            for buffer, value in before:  # running means have had this batch already
+                buffer.copy_(value)
+            return out
+
+        return checkpoint(call, *inputs, *options.values())
 
     return run

@@ -51,6 +51,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.path = Path(self.settings.save) if self.settings.save is not None else None
+        if self.path is not None and self.path.is_dir():
+            raise ValueError(f"save is {self.path}, which is a folder: name a file in it")
         if self.path is not None and self.settings.resume and self.path.exists():
             self.resume(self.path)
         # To read a number from a GPU makes the program wait for it, so they are read 20 at a time.

@@ -72,7 +72,7 @@ def read(path: Path) -> Saved:
                 raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             return Saved(tensors, json.loads(metadata["record"]))
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, LookupError) as error:
         raise ValueError(
             f"{path} is not a saved training run ({error}): delete it, or save to another path"
         ) from None

@@ -30,7 +30,8 @@ class Settings:
             and at the end.
         patience: stop after so many evaluations in a row that did not lower the loss.
         keep_best: end with the weights that had the lowest loss in an evaluation.
-        save: a file for the state of the run. If it is there the run goes on from it.
+        save: a file for the state of the run. If it is there the run goes on from it, with the
+            optimizer's learning rate that it holds.
         save_every: updates from one save to the next; by default one after each epoch.
         resume: False begins anew and overwrites ``save``.
         deterministic: on a GPU too, use only kernels whose result is the same each time, or raise.
