@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from roofline import models, nn
 from roofline.autograd import Tensor, kept, no_grad
@@ -85,3 +86,8 @@ def test_layers_that_return_several_values() -> None:
     assert rows["attention"].shape == (2, 3, 4)
     assert rows["attention"].flops == 2 * 2 * 3 * 4 * 12 + 2 * (2 * 2 * 3 * 3 * 4)
     assert rows["attention.out_proj"].flops == 2 * 2 * 3 * 4 * 4
+
+
+def test_a_shape_in_place_of_an_input_is_named() -> None:
+    with pytest.raises(ValueError, match="pass its inputs, such as torch.empty"):
+        summary(nn.Linear(3, 2), (1, 3))

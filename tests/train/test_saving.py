@@ -12,6 +12,7 @@ import torch
 from roofline.optim import SGD, AdamW, one_cycle
 from roofline.train import accuracy, train
 from roofline.train import saving as files
+from safetensors import SafetensorError
 
 from .small import batches, net, points, same, weights
 
@@ -100,7 +101,7 @@ def test_a_run_on_other_terms_is_refused(tmp_path):
     train(net(), batches(), epochs=2, **options)
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "other"])
+@pytest.mark.parametrize("damage", ["empty", "half", "other", "record", "weights"])
 def test_a_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / "run.safetensors"
     train(net(), batches(), save=path, progress=False)
@@ -108,6 +109,10 @@ def test_a_damaged_file_is_named(tmp_path, damage):
         from safetensors.torch import save_file
 
         save_file({"x": torch.zeros(1)}, path)
+    elif damage in ("record", "weights"):  # one bit
+        whole = bytearray(path.read_bytes())
+        whole[whole.index(b"best_loss") if damage == "record" else -1] ^= 1
+        path.write_bytes(whole)
     else:
         whole = path.read_bytes()
         path.write_bytes(b"" if damage == "empty" else whole[: len(whole) // 2])
@@ -129,6 +134,15 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path, monkeypatch, step):
     with pytest.raises(OSError, match="No space left"):
         files.write(path, {"x": torch.ones(3)}, {"n": 2})
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["run.safetensors"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(files, "save_file", full)
+    with pytest.raises(OSError, match="run can't be written .No space left .* make room"):
+        train(net(), batches(), save=tmp_path / "run", progress=False)
 
 
 def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):

@@ -32,7 +32,7 @@ def sample(
     if top_k is not None:
         scores[:, top_k:] = -torch.inf
     p = scores.softmax(-1)
-    if top_p is not None:
+    if top_p is not None and top_p < 1:  # of many tokens the sum reaches 1 before the last
         before = p.cumsum(-1) - p  # the likeliest token has nothing before it and always stays
         p = p.where(before < top_p, 0.0)
     return tokens.gather(-1, torch.multinomial(p, 1, generator=generator))

@@ -73,6 +73,8 @@ def summary(model: nn.Module, *inputs: Any) -> Summary:
     parameter that several layers share counts in the first. The model is left as it was. It may be
     built and run on the meta device, where nothing is computed and nothing needs memory.
     """
+    if not any(isinstance(x, Tensor | torch.Tensor) for x in inputs):
+        raise ValueError("summary runs the model: pass its inputs, such as torch.empty(1, 3, 8, 8)")
     flops: defaultdict[nn.Module, int] = defaultdict(int)
     shapes: dict[nn.Module, tuple[int, ...]] = {}
     inside = [0]  # FLOPs of the layers inside the one that runs, for each level of nesting

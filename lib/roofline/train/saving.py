@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-FORMAT = "roofline training run 1"
+FORMAT = "roofline training run 2"
 
 
 @dataclass
@@ -44,11 +45,16 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, 
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     # Parameters are views of one flat buffer; the format wants each tensor to be its own.
     own = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    text = json.dumps(record)
     try:
-        save_file(own, beside, {"format": FORMAT, "record": json.dumps(record)})
+        save_file(own, beside, {"format": FORMAT, "record": text, "checksum": checksum(own, text)})
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except SafetensorError as error:
+        raise OSError(
+            f"{path} can't be written ({error}): make room on the disk, or save to another path"
+        ) from None
     finally:
         beside.unlink(missing_ok=True)
     if os.name == "posix":  # the new name itself must reach the disk too
@@ -71,11 +77,22 @@ def read(path: Path) -> Saved:
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
+            if metadata["checksum"] != checksum(tensors, metadata["record"]):
+                raise ValueError("its bytes are not those that were saved")
             return Saved(tensors, json.loads(metadata["record"]))
     except (SafetensorError, ValueError, LookupError) as error:
         raise ValueError(
             f"{path} is not a saved training run ({error}): delete it, or save to another path"
         ) from None
+
+
+def checksum(tensors: Mapping[str, torch.Tensor], record: str) -> str:
+    """A number that nearly any damage to the file changes: safetensors' format has none."""
+    total = zlib.crc32(record.encode())
+    for name, value in sorted(tensors.items()):
+        total = zlib.crc32(name.encode(), total)
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
 
 
 def sweep(path: Path) -> None:
