@@ -238,7 +238,7 @@ for name, put in ways.items():
 # ## The block
 #
 # A Transformer is one block, repeated: attention mixes positions, then a small [perceptron](../glossary.md#perceptron) works on each
-# position alone. Around both goes a [**residual**](../glossary.md#residual-connection) connection, $x + f(\mathrm{norm}(x))$.
+# position alone. Around both goes a [**residual**](../glossary.md#residual-connection) connection, $x + f(\mathrm{norm}(x))$, with a [layer norm](../glossary.md#layer-normalisation).
 #
 # You may have read that it is there to carry the gradient. Attention has another need of it. Each result is a
 # mean of values, and means of means grow alike. Start from random positions, send them through twelve
@@ -477,7 +477,7 @@ def filtered(logits, temperature=1.0, top_k=None, top_p=None):
     if top_k is not None:
         scores[top_k:] = -torch.inf
     p = scores.softmax(0)
-    if top_p is not None:
+    if top_p is not None and top_p < 1:
         p = torch.where(p.cumsum(0) - p < top_p, p, 0)
         p = p / p.sum()
     return torch.zeros_like(p).scatter(0, order, p)
@@ -523,7 +523,10 @@ back = (torch.arange(len(sentence))[:, None] - torch.arange(len(sentence))).floa
 distance = (maps.data[0] * back).sum(-1).mean(-1)
 looks = ", ".join(f"{d:.1f}" for d in distance.tolist())
 print(f"tokens that each head looks back, on average: {looks}")
-print(f"and one that looks everywhere alike: {(len(sentence) - 1) / 4:.1f}")
+even = (len(sentence) - 1) / 4
+print(f"and one that looks everywhere alike: {even:.1f}")
+if all(abs(d - even) < 0.2 * even for d in distance.tolist()):
+    print("so these heads choose what they look at hardly by its distance")
 
 # %% [markdown] name="cost"
 # ## What it costs
@@ -767,11 +770,10 @@ print(
 print(f"a letter picked at random would be in {chance:.0%}")
 
 # %% [markdown] name="summary"
-# Attention says where information was fetched from in one layer. What became of it depends on the values, the
-# perceptrons and the residual stream, which passes attention by. Others compared attention with what changes the
-# prediction, in recurrent models, and found that the two often disagree
-# ([Jain and Wallace 2019](https://arxiv.org/abs/1902.10186)). Look at attention maps to form a guess. To test it,
-# change the input.
+# Oftener than chance, and far from always. Attention says where information was fetched from in one layer. What
+# became of it depends on the values, the perceptrons and the residual stream, which passes attention by. In
+# recurrent models, too, the two often disagree ([Jain and Wallace 2019](https://arxiv.org/abs/1902.10186)). Look
+# at attention maps to form a guess. To test it, change the input.
 #
 # ## Summary
 #

@@ -298,6 +298,12 @@ def by_search(inputs, outputs, peak, bandwidth, size=4):
 
 
 @right("machine.ridge_batch")
+def with_reciprocals(inputs, outputs, peak, bandwidth, size=4):
+    left = 2 * bandwidth / (size * peak) - 1 / inputs - 1 / outputs
+    return math.ceil(1 / left) if left > 0 else None
+
+
+@right("machine.ridge_batch")
 def with_fractions(inputs, outputs, peak, bandwidth, size=4):
     from fractions import Fraction
 

@@ -81,6 +81,14 @@ def changes_the_queries(q, k, v, allowed=None):
     return scores.softmax(-1) @ v
 
 
+@wrong("transformer.attention", [LARGE_SCORES], "a hidden score may be the largest")
+def hides_a_little_below_the_least(q, k, v, allowed=None):
+    scores = _scores(q, k)
+    if allowed is not None:
+        scores = torch.where(allowed, scores, scores.min() - 14)
+    return scores.softmax(-1) @ v
+
+
 @wrong("transformer.attention", [LARGE_SCORES], "subtract its row's largest")
 def exponentials_as_they_are(q, k, v, allowed=None):
     weights = _scores(q, k, allowed).exp()
@@ -524,7 +532,7 @@ def fails_without_pairs(tokens, new):
     return pair, _joined(tokens, pair, new)
 
 
-@wrong("transformer.pairs", [COMMON, TIE, LIST, OVERLAP], "in place")
+@wrong("transformer.pairs", [COMMON, TIE, LIST, OVERLAP], "list(tokens)")
 def joins_in_place(tokens, new):
     counts = _neighbours(tokens)
     if not counts:

@@ -38,6 +38,7 @@ class Attention(Exercise):
         q, k, v = (t.clone() for t in whole)
         q[:, 0], k[:, 0] = 1.0, min(extreme, 0.0)
         k[-1, 0] = max(extreme, 0.0)
+        v[-1] = 1e6  # a hidden key with any weight left shows
         return [q, k, v, torch.arange(len(k)).expand(len(q), -1) < len(k) - 1]
 
     def probe(self, answer: Any, cases: Any) -> Any:

@@ -53,6 +53,7 @@ class Filtered(Exercise):
             "times": "divide by the temperature, don't multiply",
             "share": "what is left must add up to 1",
             "below": "the token that crosses p belongs to the set",
+            "below, but one": "the token that crosses p belongs to the set",
             "one more": "one token too many: stop once p is reached",
             "k + 1": "top_k keeps one token too many",
             "k - 1": "top_k keeps one token too few",
@@ -149,6 +150,7 @@ class Filtered(Exercise):
                 "least": upwards < top_p,
                 "threshold": share >= min(top_p, float(share.max())),
                 "below": share.cumsum(0) < top_p,
+                "below, but one": (share.cumsum(0) < top_p) | (share.cumsum(0) == share[0]),
                 "one more": before - torch.cat([share[:1] * 0, share[:-1]]) < top_p,
             }.get(mistake, before < top_p)
             keep &= kept
