@@ -119,3 +119,22 @@ def test_the_impossible_is_one_line(wrong: Any):
     with pytest.raises(ValueError) as caught:
         wrong()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 160
+
+
+def test_a_mixture_reads_the_experts_that_its_sequences_choose():
+    mixtral = Transformer(
+        32, 4096, 32, 32000, 512, 14336, 8, experts=8, experts_per_token=2, **LLAMA
+    )
+    device = find("h200")
+    cache = memory.inference_parts(mixtral, 512)["KV cache"]
+    rates = {}
+    for batch in (1, 2, 256):
+        seconds = demand(Job("infer", mixtral, 1e6, batch), device, 1).fastest
+        rates[batch] = 1e6 / seconds / batch
+    one = device.bandwidth.value / (2 * parameters.active_parameters(mixtral) + cache)
+    assert rates[1] == pytest.approx(one)
+    asleep = parameters.parameters(mixtral) - parameters.active_parameters(mixtral)
+    read = 2 * (parameters.parameters(mixtral) - asleep * 0.75) + 2 * cache
+    assert rates[2] == pytest.approx(device.bandwidth.value / read)
+    whole = device.bandwidth.value / (2 * parameters.parameters(mixtral) + 256 * cache)
+    assert rates[256] == pytest.approx(whole)

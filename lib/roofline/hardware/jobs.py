@@ -187,14 +187,24 @@ def _inference_memory(job: Job, group: int) -> dict[str, float]:
     return {name: size / group for name, size in parts.items()}
 
 
+def _share_read(job: Job) -> float:
+    """Of all weights, those that one step reads: of experts, those that any sequence goes through,
+    if each chooses by lot."""
+    model, count = job.model, parameters.parameters(job.model)
+    asleep = count - parameters.active_parameters(model)
+    others = (1 - model.experts_per_token / model.experts) ** (job.batch - 1)
+    return 1 - asleep * others / count
+
+
 def _inference_rate(job: Job, machines: Cluster, count: int, group: int) -> float:
     """Tokens a second of all groups: what is read or what is computed, and two all-reduces a layer.
 
     The caches are full, which is the worst case.
     """
     parts = _inference_memory(job, group)
+    read = parts["weights"] * _share_read(job)
     reading = job.batch / rates.decode_rate(
-        parts["weights"], machines.bandwidth, job.batch, parts["KV cache"] / job.batch
+        read, machines.bandwidth, job.batch, parts["KV cache"] / job.batch
     )
     work = 2 * parameters.active_parameters(job.model) * job.batch / group
     computing = work / (machines.peak * machines.efficiency)

@@ -39,6 +39,9 @@ class Transformer:
     ``rotary_dim``: of each head beside head_dim, its key the same for all (DeepSeek-V2, arXiv
     2405.04434, section 2.1).
 
+    Of images (Dosovitskiy et al., arXiv 2010.11929): ``vocabulary`` the values of a patch, tied;
+    ``sequence`` one more than the patches. The head over classes comes on top.
+
     Raises ValueError, one line, for what can't be.
     """
 
