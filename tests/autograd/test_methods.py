@@ -75,3 +75,11 @@ def test_what_it_tells_of_itself() -> None:
     assert repr(Tensor(torch.ones(2), True)) == "Tensor([1., 1.], requires_grad=True)"
     assert repr(Tensor([1, 2])) == "Tensor([1, 2])"
     assert Tensor(X).data is X and not x.detach().requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:var")
+def test_the_variance_of_one_number_is_nan_and_so_is_its_gradient() -> None:
+    x = Tensor([[2.0]], requires_grad=True)
+    y = x.var(1)
+    y.backward()
+    assert y.data.isnan().all() and x.grad.isnan().all()

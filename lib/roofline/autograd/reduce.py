@@ -43,7 +43,8 @@ def var(x: torch.Tensor, dim: Dims = None, correction: int = 1, keepdim: bool = 
     y = x.var(dims, correction=correction, keepdim=keepdim)
     n = x.numel() // (y.numel() or 1)
     shape = x.shape
-    return y, lambda dy: (restore(dy, shape, dims, keepdim) * centred * (2 / (n - correction)),)
+    half = (n - correction) / 2  # to divide by: NaN, not an error, where it is 0
+    return y, lambda dy: (restore(dy, shape, dims, keepdim) * centred / half,)
 
 
 def _extreme(x: torch.Tensor, y: torch.Tensor, dim: Dims, keepdim: bool) -> Result:
