@@ -438,6 +438,9 @@ with torch.device("meta"):  # shapes without numbers: nothing is computed, nothi
     first = summary(TwoConvNet(), torch.empty(1, 3, 224, 224))
     second = summary(TwoConvNet(channels=1, hidden=64), torch.empty(1, 1, 224, 224))
 print(first)
+print(
+    f"TwoConvNet's own row is what its relus keep; the picture, {3 * 224**2 * 4:,} bytes, comes on top"
+)
 for name, found in (("first", first), ("second", second)):
     fullest = max(row.parameters for row in found.rows) / found.parameters
     work = sum(row.flops for row in found.rows if row.kind == "Conv2d") / found.flops
@@ -451,8 +454,8 @@ work = 100 * (rows["conv1"].flops + rows["conv2"].flops) / first.flops
 reconcile("cnn.work", work, "percent", how="counted")
 
 # %% [markdown] name="reuse"
-# Storage and work are in different places, because of reuse. A weight of a dense layer is read once for
-# each picture and works once: 2 FLOPs for 4 bytes. A weight of a filter works at every place. The
+# Storage and work are in different places, because of reuse. For one picture a weight of a dense layer is read
+# once and works once: 2 FLOPs for 4 bytes. A weight of a filter works at every place. The
 # first kind of layer
 # fills memory and waits for it. The second needs hardly any memory for weights and keeps the
 # arithmetic busy. And every parameter costs again in training: with Adam in float32, 16 bytes.
@@ -635,6 +638,7 @@ axis.set(xlabel="what the network says", ylabel="what it is")
 axis.grid(False)
 plt.tight_layout()
 plt.show()
+print("how often a class of a row is taken for the class of a column")
 errors = table - table.diag().diag()
 share = table.diag() / table.sum(1)
 hardest = test_set.classes[int(share.argmin())]
@@ -715,7 +719,7 @@ for number, (axis, picture) in enumerate(zip(axes[0], filters, strict=True), 1):
     axis.set_title(f"filter {number}", fontsize=8)
 focus = []
 animals.eval()  # running means, not those of a batch of one
-for column, row in zip(range(0, 8, 2), chosen.tolist(), strict=False):
+for column, row in zip(range(0, 8, 2), chosen[::2].tolist(), strict=False):
     x = Tensor(unseen.images[row : row + 1].to(where), requires_grad=True)
     animals(x)[0, int(unseen.labels[row])].backward()
     strength = x.grad.abs().amax(1)[0].cpu()

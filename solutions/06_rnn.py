@@ -208,7 +208,7 @@ for kind in ("letters without order", "rnn", "gru"):
     print(f"{kind:<22} {sum(p.numel() for p in model.parameters()):6,} weights, right {right:.2f}")
 
 # %% [markdown] name="letter-by-letter"
-# A state after every letter means a guess after every letter. Here is the last model, reading.
+# A state after every letter means a guess after every letter, though only whole names taught it. Here is the last model, reading.
 
 # %% name="reading" tolerance=0.05
 figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.8), sharey=True)
@@ -764,7 +764,8 @@ for kind in ("RNN", "LSTM", "GRU"):
 # > "LSTMs solve vanishing gradients."
 #
 # The road along the cell is as good as its [forget gate](../glossary.md#forget-gate). A fresh LSTM has biases near zero, so
-# $f \approx \sigma(0) = \tfrac{1}{2}$, and a half fifty times over is $10^{-15}$. It vanishes like any other.
+# $f \approx \sigma(0) = \tfrac{1}{2}$, and a half fifty times over is $10^{-15}$ (more comes back through $h$). It
+# vanishes, too.
 # The same layer with another start doesn't: give the forget gates biases $\log u$ with $u$ drawn between
 # 1 and $T - 1$, and the input gates the opposite, as Tallec and Ollivier propose
 # ([2018](https://arxiv.org/abs/1804.11188)). And a plain recurrent network whose $R$ is [orthogonal](../glossary.md#orthogonal-matrix) keeps a

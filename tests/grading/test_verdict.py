@@ -10,7 +10,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roofline.grading import Call, Item, at_most, call, compare, quiet, raises, require, unchanged
+from roofline.grading import (
+    Call,
+    Item,
+    at_most,
+    call,
+    compare,
+    quiet,
+    raises,
+    require,
+    unchanged,
+    where,
+)
 from roofline.grading.values import Strange
 
 X = torch.tensor([[1.0, -2.0, 3.5], [0.25, 5.0, -6.0]])
@@ -287,3 +298,12 @@ def test_numbers_that_differ_late_are_shown_to_differ() -> None:
     assert item.lost
     came, right = item.message.split(", expected ")
     assert came != right
+
+
+def test_an_item_about_several_calls_names_the_one() -> None:
+    names = ("the first", "the second")
+    lost = compare("it", 1, [1.0, 2.0], [1.0, 3.0])
+    assert where(lost, names).message == lost.message.replace("value 1", "the second")
+    assert where(lost, names[:1]) == lost
+    held = compare("it", 1, [1.0, 3.0], [1.0, 3.0])
+    assert where(held, names) == held

@@ -43,9 +43,9 @@ In a probe
 In a judge
     :func:`compare` (values; known mistakes by the value that they give), :func:`at_most` (counted
     cost), :func:`raises`, :func:`unchanged` (inputs), :func:`quiet` (no output), and
-    :func:`require` (anything else) each make one :class:`Item`. A call that returned None, raised,
-    ran out of time, gave the wrong type, shape, dtype or device, NaN, or changed its inputs, gets
-    its message from these. What was printed and warned is noted below the table and costs nothing.
+    :func:`require` (anything else) each make one :class:`Item`; :func:`where` says in it which of
+    several calls it is about. A call that returned None, raised, ran out of time, gave the wrong
+    type, shape, dtype or device, NaN, or changed its inputs, gets its message from these. What was printed and warned is noted below the table and costs nothing.
     An item that needs several values takes them with ``call.ok``; plain ``Item(name, points,
     earned, message, hint)`` gives partial credit within one item.
 
@@ -89,7 +89,7 @@ from roofline.grading.reports import progress
 from roofline.grading.result import Result, Score
 from roofline.grading.sealed import sealed
 from roofline.grading.values import describe
-from roofline.grading.verdict import at_most, compare, quiet, raises, require, unchanged
+from roofline.grading.verdict import at_most, compare, quiet, raises, require, unchanged, where
 
 __all__ = [
     "Call",
@@ -117,4 +117,5 @@ __all__ = [
     "require",
     "sealed",
     "unchanged",
+    "where",
 ]

@@ -1,7 +1,8 @@
 """Making rubric items: what a judge uses.
 
 :func:`compare` is for values; :func:`at_most` for counted cost; :func:`raises`, :func:`unchanged`
-and :func:`quiet` for behaviour; :func:`require` for anything else. Each gives one
+and :func:`quiet` for behaviour; :func:`require` for anything else; :func:`where` names the call of
+several that an item is about. Each gives one
 :class:`~roofline.grading.registry.Item` whose message says what came out, and whose hint says which
 mistake it looks like. An item about a :class:`~roofline.grading.calling.Call` that has no value is
 lost, and says why there is none.
@@ -9,7 +10,9 @@ lost, and says why there is none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from roofline.grading.calling import BLANK, Call
@@ -72,6 +75,15 @@ def compare(
     if call.changed and not may_change:
         return unchanged(name, points, call)
     return Item(name, points, points, RIGHT)
+
+
+def where(item: Item, names: Sequence[str]) -> Item:
+    """An item about values of several calls, with the name of one for "value 1" in its message."""
+    found = re.search(r"\bvalue (\d+): ", item.message)
+    if not item.lost or not found or int(found[1]) >= len(names):
+        return item
+    before, after = item.message[: found.start()], item.message[found.end() :]
+    return replace(item, message=f"{before}{names[int(found[1])]}: {after}")
 
 
 def at_most(

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator, where
 
 Rows = list[list[int]]
 
@@ -136,11 +136,15 @@ class Pad(Exercise):
         ]
         if not items[0].lost:
             items[0] = _untouched(items[0], [got, few, *outputs["edges"]])
+        items[:3] = [where(item, ("the longer batch", "the shorter batch")) for item in items[:3]]
         return [_of_kind(item) for item in items]
 
     @staticmethod
     def at_the_edges(got: Any, right: Any) -> Item:
         item = compare("an empty row, and every row too long", 1, got, right)
+        batches = ("the first row empty", "every row too long", "a length of 1, the last row empty")
+        parts = ("tokens", "lengths", "mask")
+        item = where(where(item, batches), parts)
         if item.lost and ("float" in item.message or "raised" in item.message):
             hint = "torch.tensor([]) holds floats, although it holds nothing: give it a dtype"
             return Item(item.name, 1, 0.0, item.message, hint)

@@ -30,6 +30,7 @@ FLOPS = {
     **BLOCKS,
     "multiply-adds": "a multiply-add is 2 FLOPs",
     "biases too": "biases are added: the matrix products alone count",
+    "biases once": "biases are added: the matrix products alone count",
     "one step": "for all steps of the sequence",
 }
 CHAIN = {
@@ -60,6 +61,8 @@ def account(
     flops = sum(2 * gates * hidden * numbers * steps for numbers in read)
     if mistake == "biases too":
         flops = 2 * parameters * steps
+    if mistake == "biases once":
+        flops += biases * steps
     if mistake == "multiply-adds":
         flops //= 2
     if mistake == "one step":
@@ -157,6 +160,7 @@ class Hoisted(Exercise):
                 (torch.cat([h[None], states]), "h0 isn't one of the T states"),
                 (torch.cat([h[None], states[:-1]]), "the state after each step, not before it"),
                 (without, "b is missing"),
+                (self.run(x, torch.zeros_like(h), w, r, b), "start from h0, not from zeros"),
                 (repeated, "each step starts from the state before it, not from h0"),
                 (self.run(x, h, w, r.T, b), "r is (to, from): h @ r.T"),
                 (partial(self.run, x, h, w, r, b, bend=torch.sigmoid), "tanh, not the sigmoid"),
@@ -196,7 +200,10 @@ class Hoisted(Exercise):
         if counted <= few:
             return Item(name, points, points, f"{counted} launches")
         if counted <= some:
-            hint = "two a step: inputs before the loop, and torch.addmm, a product and a sum in one"
+            hint = (
+                "two a step: torch.addmm, a product and a sum in one, and tanh; inputs before the "
+                "loop, and the states into one tensor after it"
+            )
             return Item(name, points, 1.0, message, hint)
         hint = "what doesn't need h can be done for all steps at once, before the loop"
         if counted <= 4 * self.steps + 4:

@@ -9,10 +9,20 @@ from typing import Any
 
 import torch
 
-from roofline.grading import Call, Exercise, Item, at_most, call, compare, exercise, generator
+from roofline.grading import (
+    Call,
+    Exercise,
+    Item,
+    at_most,
+    call,
+    compare,
+    exercise,
+    generator,
+    where,
+)
 from roofline.hardware.count import Counter
 
-from .shared import READY_MADE, also_wide, together, where, wide
+from .shared import READY_MADE, also_wide, together, wide
 
 
 class Reach(Counter):

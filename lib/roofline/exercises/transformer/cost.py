@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Call, Exercise, Item, call, compare, exercise, generator, where
 
-from .shared import plain, together, where
+from .shared import plain, together
 
 
 def account(

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from roofline.grading import Exercise, Item, call, compare, exercise, generator
+from roofline.grading import Exercise, Item, call, compare, exercise, generator, where
 
-from .shared import EVERY_HEAD, READY_MADE, also_wide, together, where, wide
+from .shared import EVERY_HEAD, READY_MADE, also_wide, together, wide
 
 
 @exercise("transformer.attention")

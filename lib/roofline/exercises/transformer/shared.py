@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -78,12 +77,3 @@ def also_wide(item: Item, got: Call, right: Any) -> Item:
         return item
     message = f"with float64 arguments: {other.message}"
     return replace(item, earned=item.points / 2, message=message, hint=other.hint)
-
-
-def where(item: Item, names: Sequence[str]) -> Item:
-    """An item about several calls that were put :func:`together`, with the calls' own names."""
-    found = re.search(r"\bvalue (\d+): ", item.message)
-    if not item.lost or not found or int(found[1]) >= len(names):
-        return item
-    before, after = item.message[: found.start()], item.message[found.end() :]
-    return replace(item, message=f"{before}{names[int(found[1])]}: {after}")
