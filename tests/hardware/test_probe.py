@@ -65,6 +65,12 @@ def test_a_sweep_stops_before_a_size_that_takes_too_long(monkeypatch):
     assert [rate.per_second for rate in rates] == [1000.0] * 3
 
 
+def test_a_short_probe_takes_no_cache_for_memory(monkeypatch):
+    monkeypatch.setattr(prober, "time_in_turn", lambda functions, *_: [[1e-3]])
+    sizes = [rate.size for rate in prober.bandwidth_sweep(torch.device("cpu"), 0.0, [])]
+    assert sizes[-1] == prober.BEYOND_CACHES
+
+
 def test_a_sweep_leaves_three_quarters_of_the_memory_alone(monkeypatch):
     monkeypatch.setattr(prober, "free_memory", lambda device: 1000)
     monkeypatch.setattr(prober, "time_in_turn", lambda *_: [[1e-3]])

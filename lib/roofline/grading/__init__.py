@@ -45,9 +45,10 @@ In a judge
     cost), :func:`raises`, :func:`unchanged` (inputs), :func:`quiet` (no output), and
     :func:`require` (anything else) each make one :class:`Item`; :func:`where` says in it which of
     several calls it is about. A call that returned None, raised, ran out of time, gave the wrong
-    type, shape, dtype or device, NaN, or changed its inputs, gets its message from these. What was printed and warned is noted below the table and costs nothing.
-    An item that needs several values takes them with ``call.ok``; plain ``Item(name, points,
-    earned, message, hint)`` gives partial credit within one item.
+    type, shape, dtype or device, NaN, or changed its inputs, gets its message from these. What was
+    printed and warned is noted below the table and costs nothing. An item that needs several values
+    takes them with ``call.ok``; plain ``Item(name, points, earned, message, hint)`` gives partial
+    credit within one item.
 
 Wrong and right answers
     In ``tests/graders/<chapter>.py``, at least four ``@wrong`` and two ``@right`` an exercise, from

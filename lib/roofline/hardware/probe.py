@@ -37,6 +37,8 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 GEMM_SIZES = tuple(2**power for power in range(5, 15))  # 32 to 16,384 rows
 WORKING_SETS = tuple(2**power for power in range(16, 33))  # 64 KiB to 4 GiB
 COPY_SIZES = (2**16, 2**20, 2**24, 2**28)
+# A working set that most caches don't hold: without it a short probe would take a cache for memory.
+BEYOND_CACHES = 2**25
 # Spread beyond which a figure is said to be unsteady.
 UNSTEADY = 0.25
 
@@ -186,7 +188,7 @@ def bandwidth_sweep(device: torch.device, seconds: float, notes: list[str]) -> l
 
     largest = 2**32 if device.type != "cpu" else 2**29
     sizes = [size for size in WORKING_SETS if size <= largest]
-    return _sweep("copy", sizes, sizes, sizes, trial, device, seconds, notes, launch)
+    return _sweep("copy", sizes, sizes, sizes, trial, device, seconds, notes, launch, BEYOND_CACHES)
 
 
 def copy_sweep(device: torch.device, seconds: float, notes: list[str]) -> list[Rate]:
@@ -219,15 +221,20 @@ def _sweep(
     seconds: float,
     notes: list[str],
     launch: float = 0.0,
+    least: int = 0,
 ) -> list[Rate]:
-    """Rates of ``work`` for each size, until the time, the memory or the device gives out."""
+    """Rates of ``work`` for each size, until the time, the memory or the device gives out.
+
+    Sizes up to ``least`` are measured whatever time they take.
+    """
     rates: list[Rate] = []
     end = time.perf_counter() + seconds
     free = free_memory(device)
     slowest = 0.0  # seconds for each unit of work, of the size before
     for size, needed, units in zip(sizes, memory, work, strict=True):
         expected = slowest * units * (FEWEST + 2)
-        if needed > free / 4 or time.perf_counter() + expected > end:
+        late = size > least and time.perf_counter() + expected > end
+        if needed > free / 4 or late:
             break
         try:
             times = time_in_turn([trial(size)], seconds / len(sizes) / 2)[0]
