@@ -19,6 +19,12 @@ def test_labels_must_match_images_and_classes():
         Images(torch.zeros(2, 1, 2, 2), torch.tensor([0, 1]), ("a",))
 
 
+@pytest.mark.parametrize("labels", [[0, 1], torch.tensor([0.0, 1.0]), torch.eye(2).long()])
+def test_what_is_no_class_number_is_named(labels):
+    with pytest.raises(ValueError, match="the labels are a .*, expected one class number for each"):
+        Images(torch.zeros(2, 1, 2, 2), labels, ("a", "b"))
+
+
 def test_split_keeps_the_shares_of_classes_and_loses_nothing():
     big, small = toy(120).split(0.25, seed=3)
     assert big.labels.bincount().tolist() == [30] * 3

@@ -205,6 +205,13 @@ def test_a_mask_of_zeros_and_ones_is_not_added_to_the_scores(weights: bool) -> N
         autograd.attention(*[Tensor(torch.zeros(3, 8))] * 3)
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 9), (3, 8)])
+def test_a_wrong_width_is_named(shape: tuple[int, ...]) -> None:
+    x = Tensor(torch.zeros(shape))
+    with pytest.raises(ValueError, match="takes 3 dimensions, 8 in the last, got"):
+        nn.TransformerEncoderLayer(8, 2)(x)
+
+
 def test_a_stack_copies_its_layer() -> None:
     layer = nn.TransformerEncoderLayer(D, HEADS, 16)
     stack = nn.TransformerEncoder(layer, 2)

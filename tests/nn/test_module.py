@@ -107,6 +107,12 @@ def test_state_that_torch_would_differentiate_is_loaded_as_plain_numbers() -> No
     assert torch.equal(model.weight.data, twin.weight) and not model.weight.data.requires_grad
 
 
+def test_a_parameter_made_of_torchs_is_plain_numbers_too() -> None:
+    theirs = torch.nn.Linear(3, 2).weight
+    ours = nn.Parameter(theirs)
+    assert not ours.data.requires_grad and ours.data.data_ptr() == theirs.data_ptr()
+
+
 def test_train_and_eval_reach_every_layer() -> None:
     model = nn.Sequential(nn.Sequential(nn.Dropout(0.5)), nn.BatchNorm1d(3))
     assert all(module.training for module in model.modules())

@@ -73,6 +73,8 @@ def test_accuracy_ignores_what_is_no_target():
     assert accuracy(scores, torch.tensor([[0, 1], [1, 0]])) == 0.75
     assert accuracy(scores, torch.tensor([[0, -100], [1, -100]])) == 0.5
     assert accuracy(scores, torch.full((2, 2), -100)) == 0
+    with pytest.raises(ValueError, match=r"got \(2, 2, 2\) and \(2, 1\)"):
+        accuracy(scores, torch.zeros(2, 1))
 
 
 def test_token_loss_equals_pytorch():

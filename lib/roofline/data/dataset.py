@@ -119,6 +119,14 @@ class Texts:
 
 def check_labels(count: int, what: str, labels: torch.Tensor, classes: tuple[str, ...]) -> None:
     """Raise ValueError unless there are ``count`` labels and each is an index into ``classes``."""
+    if not isinstance(labels, torch.Tensor) or labels.dim() != 1 or labels.is_floating_point():
+        found = type(labels).__name__
+        if isinstance(labels, torch.Tensor):
+            found = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(
+            f"the labels are a {found}, expected one class number for each of the {what}, such as "
+            f"torch.tensor([0, 1, 0])"
+        )
     if count != len(labels):
         raise ValueError(f"{count} {what} but {len(labels)} labels")
     if count == 0:

@@ -90,6 +90,10 @@ class MultiheadAttention(Module):
 
         A query that may look at nothing gets weights of 0 and so the output ``out_proj.bias``.
         """
+        for x in (query, key, value):
+            if len(x.shape) != 3 or x.shape[2] != self.embed_dim:
+                expected = f"3 dimensions, {self.embed_dim} in the last"
+                raise ValueError(f"MultiheadAttention takes {expected}, got {tuple(x.shape)}")
         same = query is key and key is value
         if not self.batch_first:
             query, key, value = (autograd.transpose(x, 0, 1) for x in (query, key, value))

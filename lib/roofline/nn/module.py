@@ -27,7 +27,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: torch.Tensor):
-        super().__init__(data, requires_grad=True)
+        super().__init__(data.detach() if data.requires_grad else data, requires_grad=True)
 
     def requires_grad_(self, requires_grad: bool = True) -> Parameter:
         """Freeze (False) or unfreeze the parameter; freezing drops its gradient."""

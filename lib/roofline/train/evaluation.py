@@ -104,6 +104,11 @@ def accuracy(output: torch.Tensor, target: torch.Tensor) -> float:
 
     ``output`` is (..., classes) and ``target`` (...); targets of -100 don't count.
     """
+    if output.shape[:-1] != target.shape:
+        raise ValueError(
+            f"accuracy compares scores (..., classes) with targets (...), got "
+            f"{tuple(output.shape)} and {tuple(target.shape)}"
+        )
     counts = target != -100
     right = (output.argmax(-1) == target) & counts
     return float(right.sum()) / max(int(counts.sum()), 1)
