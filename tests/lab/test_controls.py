@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from roofline.lab import Choices, ControlError, Range, bounded, controls
+from roofline.lab.widgets import control_widget
 
 
 @bounded
@@ -31,6 +32,24 @@ def test_stops_of_a_slider():
     assert Range(3, 20, doubling=True).stops(7) == [3, 6, 7, 12, 20]
     assert Range(1, 4).stops() == [1, 2, 3, 4]
     assert Range(0.0, 1.0, step=0.25).stops() == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+@bounded
+def priced(
+    power_kw: Annotated[float, Range(0.125, 2, doubling=True)] = 1,
+    budget_usd: Annotated[float, Range(1, 2**24, doubling=True)] = 1024,
+) -> float:
+    return power_kw * budget_usd
+
+
+def test_a_slider_says_its_unit_and_no_digits_that_mean_nothing():
+    found = controls(priced)
+    assert [control.label for control in found.values()] == ["power, kW", "budget, USD"]
+    slider = control_widget(found["power_kw"], 1.0)
+    assert [words for words, _ in slider.options] == ["0.125", "0.25", "0.5", "1", "2"]
+    assert control_widget(found["budget_usd"], 2.0**24).label == "16,777,216"
+    with pytest.raises(ControlError, match=r"^power, kW is 3: choose a number from 0\.125 to 2$"):
+        priced(power_kw=3)
 
 
 def test_numbers_within_bounds_pass_and_get_the_declared_type():

@@ -117,6 +117,20 @@ def test_every_number_says_modelled_and_from_when():
     line = lab.device_choice.describe(lab.device_choice.model())
     assert re.search(r"All modelled from the catalogue of 20\d\d-\d\d", line)
     assert "assumed" in line
+    assert "90% of a memory for the program" in line
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("fine-tune", "4 sequences at once on each of 16 of a kind"),
+        ("infer", "4 sequences at once for each copy of the network on 16 of a kind"),
+    ],
+)
+def test_the_line_says_whose_sequences_they_are(task, says):
+    assert says in lab.device_choice.describe(
+        lab.device_choice.model(task=task, batch=4, devices=16)
+    )
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,19 @@ def test_a_comma_is_a_decimal_sign_too(panel):
     assert prediction("lab.remembered") == 0.5
 
 
+@pytest.mark.parametrize("typed", ["1,024", " 12,000"])
+def test_a_comma_that_may_part_thousands_is_asked_about(panel, typed):
+    commit(panel, typed)
+    assert "type it without a comma" in panel.notice.value
+    assert prediction("lab.remembered") is None
+
+
+def test_what_no_plan_answers_is_not_called_unmeasured(tmp_path):
+    panel = lab.Panel(lab.planner, tmp_path, network="GPT 1T", device="RTX 4090", devices=8)
+    commit(panel, "40")
+    assert "You predicted 40 %. There is none at these settings" in panel.reckoning.value
+
+
 def test_a_kept_prediction_is_not_asked_for_again(tmp_path, capsys):
     predict("lab.remembered", 2.0)
     panel = lab.Panel(lab.remembered, folder=tmp_path)
@@ -145,6 +158,22 @@ def test_trials_are_kept_once_and_saved(panel, tmp_path):
     panel.file.value = "mine.json"
     button(panel, "Save trials").click()
     assert json.loads((tmp_path / "mine.json").read_text()) == panel.rows
+
+
+def test_trials_of_another_time_are_not_written_over(panel, tmp_path):
+    saved = tmp_path / "remembered_trials.csv"
+    saved.write_text("yesterday's", encoding="utf-8")
+    commit(panel, "1")
+    button(panel, "Keep this trial").click()
+    button(panel, "Save trials").click()
+    assert "remembered_trials.csv is there already" in panel.notice.value
+    assert saved.read_text(encoding="utf-8") == "yesterday's"
+    panel.file.value = "today.csv"
+    for activation in ("silu", "gelu"):  # its own file grows
+        panel.control_widgets["activation"].value = activation
+        button(panel, "Keep this trial").click()
+        button(panel, "Save trials").click()
+    assert len((tmp_path / "today.csv").read_text(encoding="utf-8").splitlines()) == 4
 
 
 @pytest.mark.parametrize(

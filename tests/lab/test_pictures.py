@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from roofline import lab
-from roofline.lab import style
+from roofline.lab import style, words
 from roofline.lab.measuring import RECORDED
 
 EXPERIMENTS = [lab.find(name) for name in lab.names()]
@@ -31,6 +31,28 @@ def test_the_picture_has_labelled_axes_and_says_measured_or_modelled(experiment)
         assert axis.get_xlabel() or axis.get_title()
     said = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "measured" in said or "modelled" in said
+
+
+@each
+def test_no_word_leaves_the_picture(experiment, monkeypatch):
+    cut = []
+
+    def note(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
+        width, height, descent = self.get_text_width_height_descent(s, prop, ismath)
+        across, down = -0.5 <= x <= self.width + 0.5 - width, y + descent <= self.height + 0.5
+        if not (across and down and y - (height - descent) >= -0.5):
+            cut.append(s)
+
+    monkeypatch.setattr(words.Renderer, "draw_text", note)
+    settings = [{}]
+    for name, control in experiment.controls.items():
+        kind = control.kind
+        several = kind.options if isinstance(kind, lab.Choices) else (kind.low, kind.high)
+        settings += [{name: value} for value in several[:4]]
+    for setting in settings:
+        with style.applied():
+            words.drawn(experiment.draw(experiment.model(**setting)), 100)
+        assert not cut, setting
 
 
 @each
@@ -125,6 +147,7 @@ def _contrast(colour: str) -> float:
         (20_500_000, "20.5 MB"),
         (5 * 10**12, "5 TB"),
         (5 * 10**15, "5,000 TB"),
+        (5.7867 * 10**15, "5,787 TB"),
     ],
 )
 def test_sizes(count, text):

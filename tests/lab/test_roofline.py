@@ -81,6 +81,15 @@ def test_places_by_hand():
     assert "arithmetic limits it to 100 GFLOP/s" in lab.roofline.describe(high)
 
 
+def test_an_operation_that_mostly_waits_stays_in_the_picture():
+    # Of 64 numbers in 200 µs: several launches on a slow or busy machine.
+    result = lab.roofline.model(operation="cross-entropy", width=64, batch=1)
+    slow = Measurement("x", [2e-4], "a made-up machine", "2026-01-02")
+    axis = lab.roofline.draw(dataclasses.replace(result, time=slow)).axes[0]
+    (dot,) = [at for at in axis.lines if at.get_marker() == "o"]
+    assert axis.get_ylim()[0] < dot.get_ydata()[0]
+
+
 def test_text_and_picture_have_the_same_numbers():
     result = lab.roofline.measured(lab.roofline.model(operation="gelu"), RECORDED)
     axis = lab.roofline.draw(result).axes[0]

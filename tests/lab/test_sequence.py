@@ -132,6 +132,11 @@ def timed(result):
     return dataclasses.replace(result, times=times, counted=counted)
 
 
+def test_a_trial_without_times_says_of_which_machine_the_model_is():
+    result = room.on(lab.sequence.model(), MACHINE)
+    assert lab.sequence.row(result)["of"] == MACHINE.label
+
+
 def test_the_text_says_the_numbers_of_the_picture():
     result = timed(lab.sequence.model(length=128, kernel="5"))
     line = lab.sequence.describe(result)
@@ -146,7 +151,8 @@ def test_the_text_says_the_numbers_of_the_picture():
         assert duration(seconds) in line
         assert f"a chain of {result.counted[kind, 128]:,} measured" in line
     assert "measured on a made-up one, 2026-01-02" in line
-    assert "measured on a made-up machine" in line
+    assert "The model's figures: measured on a made-up machine" in line
+    assert lab.sequence.row(result)["of"] == "measured on a made-up one, 2026-01-02"
 
 
 def test_recurrent_chains_grow_with_the_sequence_and_others_do_not():

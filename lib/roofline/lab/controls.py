@@ -25,6 +25,10 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+UNITS = {"usd": "USD", "kw": "kW"}
+"""Units that the names of arguments end in, as they are written."""
+
+
 class ControlError(ValueError):
     """A control was set to something that it doesn't offer: one line, meant for the learner."""
 
@@ -74,7 +78,9 @@ class Control:
 
     @property
     def label(self) -> str:
-        return self.name.replace("_", " ")
+        """What stands beside it, with its unit if its name ends in one."""
+        rest, _, last = self.name.rpartition("_")
+        return f"{rest}, {UNITS[last]}" if last in UNITS else self.name.replace("_", " ")
 
     def check(self, value: Any) -> Any:
         """``value``, as the model wants it, or a :class:`ControlError` of one line."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import html
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from IPython.display import display
 from roofline.hardware import trace
 from roofline.lab import predictions, trials
 from roofline.lab.controls import ControlError
-from roofline.lab.experiment import WIDGET_VIEW, Experiment
+from roofline.lab.experiment import WIDGET_VIEW, Experiment, Question
 from roofline.lab.measuring import LIVE, Follower, Step
 from roofline.lab.widgets import WIDER, Picture, control_widget
 
@@ -60,12 +61,13 @@ class Panel:
         self.experiment = experiment
         self.folder = folder
         self.rows: list[trials.Row] = []
+        self.written: set[Path] = set()
         self.result = experiment.model(**settings)
         self.control_widgets = {
             name: control_widget(control, control.check(settings.get(name, control.default)))
             for name, control in experiment.controls.items()
         }
-        self.picture = Picture(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        self.picture = Picture(format="png", layout=ipywidgets.Layout(max_width="100%", margin="0"))
         self.line = ipywidgets.HTML()
         self.table = ipywidgets.HTML()
         self.notice = ipywidgets.HTML()
@@ -105,6 +107,8 @@ class Panel:
 
     def commit(self, typed: str) -> str:
         """Keep the learner's prediction, then show the picture; refuses what isn't a number."""
+        if re.fullmatch(r"[1-9]\d{0,2},\d{3}", typed.strip()):
+            raise ControlError(f"{typed.strip()!r} could mean two numbers: type it without a comma")
         try:
             number = float(typed.replace(",", "."))
         except ValueError:
@@ -179,8 +183,9 @@ class Panel:
         return f"{len(self.rows)} kept"
 
     def save(self) -> str:
-        """Write the trials where ``file`` says."""
-        path = trials.save(self.rows, self.folder / self.file.value.strip())
+        """Write the trials where ``file`` says; over none but this panel's own."""
+        path = trials.save(self.rows, self.folder / self.file.value.strip(), self.written)
+        self.written.add(path)
         return f"{len(self.rows)} saved in {path}"
 
     def _ask(self) -> None:
@@ -189,14 +194,14 @@ class Panel:
             description=f"Your prediction, in {question.unit}",
             placeholder="a number",
             style={"description_width": "initial"},
-            layout={"width": "20em"},
+            layout={"width": "28em"},  # room for a long unit and the number
             continuous_update=False,  # or a quick click on Commit overtakes the last digits typed
         )
         button = ipywidgets.Button(description="Commit", button_style="primary")
         button.on_click(lambda _: self._told(lambda: self.commit(number.value)))
         self.widget.children = (
             ipywidgets.HTML(_paragraph(question.text(self.result))),
-            ipywidgets.HBox((number, button)),
+            ipywidgets.HBox((number, button), layout={"flex_flow": "row wrap"}),
             self.notice,
         )
 
@@ -246,9 +251,7 @@ class Panel:
         question = self.experiment.question
         if self.settings() == self.first:
             truth = question.truth(self.result)
-            self.reckoning.value = _paragraph(
-                _reckoning(self.predicted, truth, question.unit, question.kind)
-            )
+            self.reckoning.value = _paragraph(_reckoning(self.predicted, truth, question))
         shown = self.experiment.shown(self.result)
         self.picture.width = str(shown.width)
         self.picture.tooltip = shown.line
@@ -273,11 +276,14 @@ def _asked(experiment: Experiment, first: dict[str, Any]) -> str:
     return f"lab.{experiment.name}" + (f"({', '.join(moved)})" if moved else "")
 
 
-def _reckoning(predicted: float | None, truth: float | None, unit: str, kind: str) -> str:
+def _reckoning(predicted: float | None, truth: float | None, question: Question) -> str:
+    unit, kind = question.unit, question.kind
     if predicted is None:
         return ""
     if truth is None:
-        return f"You predicted {predicted:.3g} {unit}. It has not been measured here yet."
+        modelled = kind == "modelled"
+        why = "There is none at these settings" if modelled else "It has not been measured here yet"
+        return f"You predicted {predicted:.3g} {unit}. {why}."
     return (
         f"You predicted {predicted:.3g} {unit}. It is {truth:.3g} {unit} ({kind}): "
         f"your prediction is {predicted / truth:.3g} times that."

@@ -155,7 +155,7 @@ def size(count: float) -> str:
     if value == int(value):
         return f"{value:,.0f} {unit}"
     digits = max(0, 3 - len(f"{abs(value):.0f}"))
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:,.{digits}f} {unit}"
 
 
 def several(count: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ def as_json(rows: list[Row]) -> str:
     return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 
-def save(rows: list[Row], path: str | Path) -> Path:
+def save(rows: list[Row], path: str | Path, own: Collection[Path] = ()) -> Path:
     """Write ``rows`` as the path's ending says, ``.csv`` or ``.json``; gives the absolute path.
 
-    Written whole or not at all: beside the file first, then moved into its place.
+    A file that is there already is only written over if it is among ``own``. Written whole or not
+    at all: beside the file first, then moved into its place.
     """
     target = Path(path).expanduser().absolute()
     writers = {".csv": as_csv, ".json": as_json}
@@ -42,6 +44,10 @@ def save(rows: list[Row], path: str | Path) -> Path:
         raise ControlError(f"can't save as {target.name!r}: end the name in .csv or .json")
     if not rows:
         raise ControlError("there is nothing to save yet: keep a trial first")
+    if target.is_file() and target not in own:
+        raise ControlError(
+            f"{target.name} is there already, from another time: choose another name"
+        )
     beside = target.with_name(target.name + ".part")
     try:
         beside.write_text(writers[target.suffix](rows), encoding="utf-8")

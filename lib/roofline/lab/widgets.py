@@ -37,7 +37,7 @@ def control_widget(control: Control, value: Any) -> ipywidgets.ValueWidget:
         named.add_class(NAMED)
         return named
     stops = [control.check(stop) for stop in control.kind.stops(value)]
-    options = [(f"{stop:,}", stop) for stop in stops]
+    options = [(f"{stop:,.10g}", stop) for stop in stops]
     return ipywidgets.SelectionSlider(options=options, value=value, **look)
 
 

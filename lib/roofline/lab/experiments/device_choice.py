@@ -197,6 +197,15 @@ def _dollars(found: Candidate) -> str:
     return f"{low} USD" if low == high else f"{low} to {high} USD"
 
 
+def _whose(result: Ranking) -> str:
+    """Which devices the sequences of a batch are on."""
+    if result.devices == 1:
+        return "on 1 of a kind"
+    if result.task == "infer":
+        return f"for each copy of the network on {result.devices:,} of a kind"
+    return f"on each of {result.devices:,} of a kind"
+
+
 def _sequences(count: int) -> str:
     return f"{count:,} sequence{'s' if count > 1 else ''}"
 
@@ -207,7 +216,7 @@ def describe(result: Ranking) -> str:
         f"{place}. {each.device.name}, {_dollars(each)}, {_time(each)}, "
         f"{style.size(each.demand.memory_bytes)} ({each.share:.0f}% of memory), "
         + (f"{digits(each.kilowatts)} kW" if each.kilowatts else "power not published")
-        + ("" if each.demand.group == 1 else f", {each.demand.group} share the model")
+        + ("" if each.demand.group == 1 else f", {each.demand.group:,} share the model")
         for place, each in enumerate(result.ranked, start=1)
     )
     rejected = "; ".join(f"{each.device.name}, {each.reason}" for each in result.rejected)
@@ -215,11 +224,12 @@ def describe(result: Ranking) -> str:
     bits = "" if result.task == "train" else f", weights of {result.bits} bits"
     return (
         f"To {result.task} {result.network} with {style.amount(job.tokens)} tokens{bits}, "
-        f"{_sequences(result.batch)} at once on {result.devices:,} of a kind, for at most "
+        f"{_sequences(result.batch)} at once {_whose(result)}, for at most "
         f"{digits(result.budget_usd)} USD, {digits(result.power_kw)} kW and "
         f"{digits(result.days)} days: {len(result.ranked)} can, cheapest first: "
         f"{ranked or 'none'}. Rejected: {rejected or 'none'}. All modelled from the catalogue of "
-        f"{recorded()}, products at {Cluster.efficiency:.0%} of the peak where no rate is known; "
+        f"{recorded()}, {Cluster.usable:.0%} of a memory for the program (assumed), products at "
+        f"{Cluster.efficiency:.0%} of the peak where no rate is known; "
         f"what isn't let is bought, and its power paid at {KWH_PRICE} USD a kWh (assumed)."
     )
 

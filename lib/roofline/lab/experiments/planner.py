@@ -8,6 +8,7 @@ ones stands the learner's own, and where it can't be, the constraint that breaks
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Annotated, Any
 
 from matplotlib.figure import Figure
@@ -167,6 +168,7 @@ def _bars(figure: Figure, result: Planned) -> None:
         left = ends
     if result.broken:
         said = result.broken if len(result.broken) < 50 else result.broken.split(",")[0]
+        said = textwrap.shorten(said, 56, placeholder=" …")
         axis.text(0.01 * longest, SHOWN + 0.5, said, va="center", fontsize=7.5)
     if not rows:
         axis.text(0.5 * longest, 1.5, "no plan fits", ha="center")
@@ -215,7 +217,8 @@ def describe(result: Planned) -> str:
         f"Your plan, {own}: {verdict}. Plans broken by {constraints or 'nothing'}. "
         f"Splits (tensor × pipeline) of which none fits: {splits or 'none'}. All modelled from the "
         f"catalogue of {recorded()}, products at {100 * machine.efficiency:.0f}% of the peak, "
-        f"{NETWORK / 1e9:g} GB/s of each device to other nodes; a real step takes longer."
+        f"{NETWORK / 1e9:g} GB/s of each device to other nodes, {machine.usable:.0%} of a memory "
+        f"for the program (assumed); a real step takes longer."
     )
 
 

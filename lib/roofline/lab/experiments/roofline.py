@@ -34,7 +34,7 @@ from roofline.lab.operations import OPERATIONS, Asked, asked, words
 SECONDS = 0.2
 LEAST, MOST = 2.0**-6, 2.0**14
 """Ends of the picture, in FLOPs a byte."""
-SLOWEST, FASTEST = 1e7, 1e16
+SLOWEST, FASTEST = 1e5, 1e16
 """Ends of the picture, in FLOP/s."""
 
 
@@ -150,7 +150,7 @@ def draw(result: Placed) -> Figure:
     )  # fmt: skip
     y = Scale(
         "FLOP/s", math.log10(SLOWEST), math.log10(FASTEST),
-        {k: style.amount(10.0**k) for k in range(7, 17, 1)},
+        {k: style.amount(10.0**k) for k in range(5, 17)},
     )  # fmt: skip
     here, device = result.here, result.other
     with style.applied():

@@ -204,7 +204,7 @@ def draw(result: Sequence) -> Figure:
         taken = "measured" if result.times else "measured; no times yet"
         for kind in KINDS:
             entries[f"{kind} ({taken})"] = {**style.MEASURED, "marker": _POINTS[kind]}
-        legend(figure, entries, (0.06, 0.38, 0.7), 0.11)
+        legend(figure, entries, (0.03, 0.345, 0.66), 0.11)
     return figure
 
 
@@ -229,16 +229,20 @@ def describe(result: Sequence) -> str:
             f"{kind} {result.depth[kind][-1]:,} kernels modelled"
             + (f", {duration(time.median)} measured" if time else "")
         )
-    labels = [time.label for time in result.times.values()]
-    busiest = max(labels, key=len, default="")
+    busiest = _label(result)
     clock = f"Times {busiest}. " if busiest else "No time has been measured yet. "
     layers = layers_of(result.length, result.kernel)
     return (
         f"{result.length:,} tokens, {result.walk}, {layers} convolutions of {result.kernel}: "
         f"{'; '.join(said)}. At {longest:,} tokens: {'; '.join(most)}. Chains are counted while "
         f"the operations run, the same on every machine. {clock}"
-        f"Modelled times: {result.machine}."
+        f"The model's figures: {result.machine}."
     )
+
+
+def _label(result: Sequence) -> str:
+    """Of which machine and when the times are, the busiest's; "" if there are none."""
+    return max((time.label for time in result.times.values()), key=len, default="")
 
 
 def row(result: Sequence) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def row(result: Sequence) -> dict[str, Any]:
             f"{kind}: ms (measured)": round(1e3 * time.median, 4) if time else "",
             f"{kind}: ms at least (modelled)": round(1e3 * floor, 4),
         }
-    return cells
+    return {**cells, "of": _label(result) or result.machine}
 
 
 def ask(result: Sequence) -> str:

@@ -205,7 +205,7 @@ def describe(result: Filled) -> str:
         f"decides between (modelled): {others}. One layer keeps {style.size(result.here)} "
         f"(measured: counted on its tape, the same on every machine; modelled "
         f"{style.size(result.formula)}, with dropout's masks of 1 byte, which are of "
-        f"{DTYPES[s['precision']].itemsize} here). Measured at other lengths: {ends}."
+        f"{DTYPES[s['precision']].itemsize} here). Measured by length: {ends}."
     )
 
 
