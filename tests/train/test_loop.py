@@ -213,6 +213,10 @@ def test_workers_and_fixed_lists_of_batches_train_alike():
         ({"patience": 2}, "need evaluations: pass validation="),
         ({"keep_best": True}, "need evaluations: pass validation="),
         ({"save": "."}, "save is ., which is a folder"),
+        ({"loss": torch.nn.functional.cross_entropy}, "one of torch's: take one from roofline"),
+        ({"loss": torch.nn.CrossEntropyLoss()}, "one of torch's"),
+        ({"loss": lambda x, y: losses.cross_entropy(x, y, reduction="none")}, "of one number"),
+        ({"metrics": [accuracy], "validation": batches()}, "metrics needs names"),
         ({"epoch": 3}, "'epoch' is not a setting: there are epochs, steps"),
         ({"device": "gpu"}, "device is 'gpu', expected cpu"),
     ],
@@ -230,12 +234,14 @@ def test_a_validation_set_without_batches_is_found_before_training():
     assert same(weights(model), before)
 
 
-@pytest.mark.parametrize("given", [[], None, 3, torch.zeros(3)])
+@pytest.mark.parametrize("given", [[], None, 3, torch.zeros(3), points()])
 def test_wrong_batches(given):
     with pytest.raises(ValueError, match="there is no batch|expected roofline.data.loader"):
         train(net(), given, **QUIET)
     with pytest.raises(ValueError, match="a batch is a Tensor, expected a tuple"):
         train(net(), [torch.zeros(3, 6)], **QUIET)
+    with pytest.raises(ValueError, match="NumPy array: torch.as_tensor"):
+        train(net(), [tuple(value.numpy() for value in points(4)[:])], **QUIET)
 
 
 def test_settings_can_be_given_as_one():

@@ -8,10 +8,11 @@ from devices import DEVICES, float_type
 from roofline import nn
 from roofline.autograd import Tensor, checkpoint, kept, no_grad
 from roofline.models import GPT, RecurrentClassifier, ResNet
+from roofline.optim import SGD
 from roofline.train import token_loss, train
 from roofline.train.recompute import recomputed
 
-from .small import batches, net, same, weights
+from .small import batches, close, net, same, weights
 
 QUIET = {"progress": False}
 
@@ -134,9 +135,9 @@ def test_running_means_see_each_batch_once():
     for names in ((), ("blocks.*",)):
         torch.manual_seed(0)
         model = ResNet(1)
-        train(model, [(images, labels)], recompute=names, epochs=2, **QUIET)
+        train(model, [(images, labels)], optimizer=SGD, recompute=names, epochs=2, **QUIET)
         results.append(weights(model))
-    assert same(*results)
+    close(*results, 1e-4)
 
 
 def test_an_argument_given_by_name_may_be_on_the_tape():
@@ -164,9 +165,9 @@ def test_an_argument_given_by_name_may_be_on_the_tape():
     for names in ((), ("halves.*",)):
         torch.manual_seed(0)
         model = Halves()
-        train(model, batches(), recompute=names, **QUIET)
+        train(model, batches(), optimizer=SGD, recompute=names, **QUIET)
         results.append(weights(model))
-    assert same(*results)
+    close(*results, 1e-6)
 
 
 def test_a_layer_that_returns_several_things_is_refused():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 
@@ -39,7 +40,8 @@ def as_batches(given: Any) -> Batches:
         ValueError: it is neither, or has no batch.
     """
     batches = given if hasattr(given, "batches") else Fixed(given)
-    if not hasattr(given, "__len__") or isinstance(given, torch.Tensor):
+    items = isinstance(given, torch.Tensor) or (batches is not given and hasattr(given, "labels"))
+    if not hasattr(given, "__len__") or items:
         raise ValueError(
             f"the batches are a {type(given).__name__}, expected roofline.data.loader(...) or a "
             f"list of tuples (inputs, target)"
@@ -53,6 +55,8 @@ def moved(batch: Any, place: torch.device) -> tuple:
     """A batch on a device, as a tuple."""
     if not isinstance(batch, tuple | list):
         raise ValueError(f"a batch is a {type(batch).__name__}, expected a tuple")
+    if any(isinstance(value, np.ndarray) for value in batch):
+        raise ValueError("a batch has a NumPy array: torch.as_tensor makes a tensor of it")
     return tuple(
         value.to(place, non_blocking=True) if isinstance(value, torch.Tensor) else value
         for value in batch

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from roofline import losses
+from roofline.autograd import Tensor
 from roofline.device import device as choose
 from roofline.nn import Module
 from roofline.optim import AdamW, Optimizer, Schedule, clip_grad_norm_, constant
@@ -64,6 +65,10 @@ def train(
     validation = None if validation is None else as_batches(validation)
     if validation is None and (settings.patience is not None or settings.keep_best):
         raise ValueError("patience and keep_best need evaluations: pass validation=, too")
+    if str(getattr(loss, "__module__", "")).startswith("torch."):
+        raise ValueError("the loss is one of torch's: take one from roofline.losses")
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise ValueError('metrics needs names for functions, such as {"accuracy": accuracy}')
 
     # 2. Initialise. The weights have their first values; random numbers and moments get theirs.
     torch.manual_seed(settings.seed)
@@ -118,6 +123,8 @@ def gradients(run: Run, group: list, loss: Loss) -> torch.Tensor:
             with low_precision(run.model, dtype):
                 output = run.model(*cast_inputs(tuple(inputs), dtype))  # 3. forward
                 result = loss(output, target)  # 4. loss
+                if not isinstance(result, Tensor) or result.numel() != 1:
+                    raise ValueError("the loss of a batch is to be a Tensor of one number")
                 result.backward(torch.full_like(result.data, share * scale))  # 5. backward
                 value = result.data
         total = total + value * share

@@ -91,7 +91,7 @@ def checksum(tensors: Mapping[str, torch.Tensor], record: str) -> str:
     total = zlib.crc32(record.encode())
     for name, value in sorted(tensors.items()):
         total = zlib.crc32(name.encode(), total)
-        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy(), total)
+        total = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
 
 
