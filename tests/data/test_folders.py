@@ -103,6 +103,16 @@ def test_unreadable_picture_is_named_or_skipped_and_counted(photos, content):
     assert len(tolerant.load()) == 4 and tolerant.load().skipped == (str(bad),)
 
 
+@pytest.mark.parametrize(
+    "values", [np.full((9, 9), 0.5, np.float32), np.full((9, 9), 2**20, np.int32)]
+)
+def test_pixels_without_a_known_white_are_refused_and_not_black(tmp_path, values):
+    path = tmp_path / "depth.tif"
+    Image.fromarray(values).save(path)
+    with pytest.raises(ValueError, match="depth.tif can't be read as a picture .its pixels are"):
+        read_picture(path, 8)
+
+
 def test_all_pictures_unreadable(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "a.png").write_bytes(b"")

@@ -332,3 +332,13 @@ def test_too_small_pictures_and_too_few_sizes_are_refused() -> None:
 
 def test_a_model_takes_tensors() -> None:
     assert models.MLP([4, 2])(Tensor(torch.zeros(3, 4))).shape == (3, 2)
+
+
+def test_lengths_may_be_a_list() -> None:
+    numbers = torch.ones(2, 3, dtype=torch.long)
+    for model in (
+        models.RecurrentClassifier("gru", 5, 4, 4, 2),
+        models.TransformerClassifier(5, 3, 4, 2, 1, 2).eval(),
+    ):
+        expected = model(numbers, torch.tensor([3, 1])).data
+        torch.testing.assert_close(model(numbers, [3, 1]).data, expected)

@@ -142,8 +142,11 @@ def read_picture(
             # A JPEG can be decoded at a smaller scale, which is many times faster.
             opened.draft("L" if grey else "RGB", (2 * size, 2 * size))
             picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8, not scale
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            if picture.mode[0] in "IF":  # 16 bits, which Pillow would clip to 8, not scale
+                values = np.asarray(picture)
+                if picture.mode == "F" or values.min() < 0 or values.max() >= 2**16:
+                    raise ValueError("its pixels are numbers of neither 8 nor 16 bits")
+                picture = Image.fromarray((values >> 8).astype(np.uint8))
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")
                 white = Image.new("RGBA", picture.size, "white")

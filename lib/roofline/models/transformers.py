@@ -49,7 +49,7 @@ class TransformerClassifier(nn.Module):
         if lengths is None:
             return self.head(self.encoder(x).mean(1))
         place = torch.arange(tokens.shape[1], device=tokens.device)
-        padding = place >= lengths.to(tokens.device)[:, None]
+        padding = place >= torch.as_tensor(lengths, device=tokens.device)[:, None]
         x = self.encoder(x, src_key_padding_mask=padding)
         real = (~padding).to(x.dtype)[..., None]
         return self.head((x * real).sum(1) / real.sum(1))
