@@ -50,6 +50,7 @@ def operate(page: Any, notebook: Notebook, number: int, experiment: lab.Experime
     field = cell.locator(f"{LAB} input")
     field.wait_for()
     assert cell.locator(f"{LAB} img").count() == 0, "a picture before the prediction"
+    assert field.bounding_box()["width"] > 120, "no room for a number"
     field.focus()
     for key in ("2", "Tab", "Enter"):
         page.keyboard.press(key)
@@ -79,6 +80,10 @@ def operate(page: Any, notebook: Notebook, number: int, experiment: lab.Experime
     changed(page, line, before, stands)
     assert picture.get_attribute("src") != shown
     assert picture.get_attribute("title") == line.inner_text()
+    cell.get_by_role("button", name="Keep this trial").press("Enter")
+    kept = cell.locator(f"{LAB} tbody tr")
+    kept.wait_for()
+    assert kept.bounding_box()["height"] < 40, "a trial of several lines"
     screenshot(cell, f"lab_{experiment.name}")
 
 

@@ -83,7 +83,7 @@ def reject(found: Candidate, budget: float, kilowatts: float, days: float) -> st
         parts = found.demand.memory
         largest = max(parts, key=lambda part: parts[part])
         needed = digits(found.demand.memory_bytes / 1e9)
-        return f"memory: {needed} of {digits(room / 1e9)} GB, most of it {largest}"
+        return f"memory: {needed} of {digits(room / 1e9)} GB, above all {largest}"
     middle = math.sqrt(found.days[0] * found.days[1])
     if middle > days:
         return f"time: {digits(middle)} of {digits(days)} days"

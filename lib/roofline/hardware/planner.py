@@ -204,7 +204,7 @@ def misfit(machines: Cluster, result: Estimate) -> str:
     largest = max(result.memory, key=lambda part: result.memory[part])
     return (
         f"memory: {result.memory_bytes / 1e9:.1f} of {available / 1e9:.1f} GB, "
-        f"most of it {largest} ({result.memory[largest] / 1e9:.1f} GB)"
+        f"above all {largest} ({result.memory[largest] / 1e9:.1f} GB)"
     )
 
 

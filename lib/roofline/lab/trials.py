@@ -68,7 +68,9 @@ def as_html(rows: list[Row], caption: str) -> str:
     head = "".join(f'<th scope="col" style="{cell}">{html.escape(name)}</th>' for name in names)
     body = "".join(
         "<tr>"
-        + "".join(f'<td style="{cell}">{_shown(row.get(n, ""))}</td>' for n in names)
+        + "".join(
+            f'<td style="{cell};white-space:nowrap">{_shown(row.get(n, ""))}</td>' for n in names
+        )
         + "</tr>"
         for row in rows
     )

@@ -128,7 +128,7 @@ def draw(result: Ranking) -> Figure:
         axis = frame(
             figure,
             (0.505, 0.225, 0.63, 0.9),
-            Scale("% of its memory", 0, 100, {0: "0", 50: "50", 100: "100"}),
+            Scale("% of usable memory", 0, 100, {0: "0", 50: "50", 100: "100"}),
             Scale("", SHOWN - 0.4, -0.6, dict.fromkeys(rows, "")),
         )
         axis.barh(list(rows), [each.share for each in best], height=0.6, color=style.SKY)
@@ -155,12 +155,14 @@ def _prices(axis: Any, best: tuple[Candidate, ...]) -> None:
         left = high > 4.5
         end = low - 0.3 if left else high + 0.3
         side = "right" if left else "left"
-        axis.text(end, place, _time(each), va="center", ha=side, fontsize=8.5)
+        axis.text(end, place, _time(each), va="center", ha=side, fontsize=8.5, bbox=_OVER)
     if not best:
         axis.text(3, SHOWN / 2, "none within these limits", ha="center")
     axis.plot(middles, range(len(best)), **_MIDDLE)
 
 
+_OVER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+"""Behind words that the budget's line would run through."""
 _MIDDLE: dict[str, Any] = {"color": style.BLUE, "linestyle": "none", "marker": "D", "markersize": 5}
 _BUDGET: dict[str, Any] = {"color": style.VERMILION, "linestyle": ":", "linewidth": 2}
 _DOLLARS = {10.0**k: style.amount(10**k) if k % 2 == 0 else "" for k in range(-1, 8)}
@@ -214,7 +216,7 @@ def describe(result: Ranking) -> str:
     """The picture in one line, with the reason for every rejection."""
     ranked = "; ".join(
         f"{place}. {each.device.name}, {_dollars(each)}, {_time(each)}, "
-        f"{style.size(each.demand.memory_bytes)} ({each.share:.0f}% of memory), "
+        f"{style.size(each.demand.memory_bytes)} ({each.share:.0f}% of usable memory), "
         + (f"{digits(each.kilowatts)} kW" if each.kilowatts else "power not published")
         + ("" if each.demand.group == 1 else f", {each.demand.group:,} share the model")
         for place, each in enumerate(result.ranked, start=1)

@@ -198,7 +198,7 @@ def draw(result: Remembered) -> Figure:
             "remembered (measured)": style.MEASURED,
             f"weights, gradients, {result.optimizer} state (modelled)": _BESIDE,
         }
-        legend(figure, entries, (0.05, 0.345, 0.585), 0.055)
+        legend(figure, entries, (0.02, 0.35, 0.585), 0.055)
     return figure
 
 
