@@ -35,6 +35,8 @@ def huber(x: Value, target: Value, reduction: str = "mean", delta: float = 1.0) 
 
     Huber, "Robust Estimation of a Location Parameter", 1964.
     """
+    if not delta > 0:
+        raise ValueError(f"huber's delta is a distance above 0, got {delta}")
     x, target = _alike("huber", x, target)
     distance = autograd.absolute(autograd.subtract(x, target))
     near = autograd.clamp(distance, high=delta)
@@ -76,6 +78,8 @@ def cross_entropy(
 
     If every target is ignored the mean is NaN, with a gradient of 0, as in torch.
     """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is a share from 0 to 1, got {label_smoothing}")
     logits = _wide(logits)
     _check_classes("cross_entropy", logits, targets)
     return autograd.cross_entropy(logits, targets, weight, ignore_index, label_smoothing, reduction)
@@ -248,7 +252,8 @@ def _alike(name: str, x: Value, target: Value) -> tuple[Value, Value]:
             f"{name} compares equal shapes, got {tuple(x.shape)} and {tuple(target.shape)}: "
             "reshape one of them, or what is meant to be a column becomes a table"
         )
-    return _wide(x), _wide(target)
+    x = _wide(x)
+    return x, autograd.cast(target, x.dtype) if target.dtype == torch.bool else _wide(target)
 
 
 def _check_classes(name: str, x: Value, targets: Value) -> None:

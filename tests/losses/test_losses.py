@@ -242,6 +242,13 @@ def test_nothing_but_ignored_targets_is_nan_as_in_torch() -> None:
         (lambda: losses.cross_entropy(IMAGE, LABELS[0]), "targets"),
         (lambda: losses.nll(LOG_P, CLASSES[:3]), r"\(3,\)"),
         (lambda: losses.cross_entropy(SCORES, CLASSES, reduction="batchmean"), "reduction"),
+        (lambda: losses.huber(torch.ones(2), torch.ones(2), delta=0.0), "above 0"),
+        (
+            lambda: losses.cross_entropy(
+                torch.ones(2, 3), torch.tensor([0, 1]), None, -100, "sum", 2
+            ),
+            "from 0 to 1",
+        ),
     ],
 )
 def test_mistakes_are_named(call: Any, message: str) -> None:
@@ -263,3 +270,9 @@ def test_a_target_that_is_no_class_is_named(loss: Any, wrong: int) -> None:
 
 def test_losses_are_layers() -> None:
     assert all(issubclass(getattr(losses, name), nn.Module) for name in LAYERS.values())
+
+
+def test_yes_and_no_are_targets_too() -> None:
+    x, answers = Tensor([1.0, -2.0], requires_grad=True), torch.tensor([True, False])
+    losses.binary_cross_entropy_with_logits(x, answers).backward()
+    torch.testing.assert_close(x.grad, (x.data.sigmoid() - answers.float()) / 2)

@@ -82,6 +82,10 @@ def test_a_schedule_that_has_ended_stays_at_its_end(factor: Any) -> None:
 def test_impossible_schedules_are_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
         warmup_cosine(10, 10)
+    with pytest.raises(ValueError, match="steps is 0"):
+        cosine(0)
+    with pytest.raises(ValueError, match="every is 0"):
+        step_decay(0)
     with pytest.raises(ValueError, match="rise"):
         one_cycle(3, rise=0.3)
 

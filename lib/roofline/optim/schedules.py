@@ -21,11 +21,15 @@ def constant() -> Factor:
 
 def step_decay(every: int, factor: float = 0.1) -> Factor:
     """Multiply by ``factor`` each time ``every`` steps are done."""
+    if every < 1:
+        raise ValueError(f"step_decay's every is {every}, expected 1 step or more")
     return lambda step: factor ** (step // every)
 
 
 def cosine(steps: int, final: float = 0.0) -> Factor:
     """From 1 to ``final`` along half a cosine. Loshchilov, Hutter, 1608.03983, equation 5."""
+    if steps < 1:
+        raise ValueError(f"cosine's steps is {steps}, expected 1 or more")
     return lambda step: final + (1 - final) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
 
 
