@@ -182,6 +182,7 @@ def test_trials_of_another_time_are_not_written_over(panel, tmp_path):
         ("trials.xlsx", "end the name in .csv or .json"),
         ("", "end the name in .csv or .json"),
         ("nowhere/trials.csv", "No such file or directory; choose another place"),
+        ("a" * 300 + ".csv", "too long; choose another place"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(panel, tmp_path, name, says):
@@ -191,6 +192,16 @@ def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(panel, tmp
     button(panel, "Save trials").click()
     assert says in panel.notice.value
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_may_be_in_the_home(panel, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    commit(panel, "1")
+    button(panel, "Keep this trial").click()
+    panel.file.value = "~/mine.csv"
+    button(panel, "Save trials").click()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
 
 
 def test_a_folder_in_the_place_of_the_file_is_one_line_and_stays(panel, tmp_path):

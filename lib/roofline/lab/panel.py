@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import html
 import itertools
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -184,7 +185,8 @@ class Panel:
 
     def save(self) -> str:
         """Write the trials where ``file`` says; over none but this panel's own."""
-        path = trials.save(self.rows, self.folder / self.file.value.strip(), self.written)
+        target = self.folder / os.path.expanduser(self.file.value.strip())
+        path = trials.save(self.rows, target, self.written)
         self.written.add(path)
         return f"{len(self.rows)} saved in {path}"
 

@@ -6,7 +6,9 @@ import csv
 import html
 import io
 import json
+import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,13 @@ def save(rows: list[Row], path: str | Path, own: Collection[Path] = ()) -> Path:
     A file that is there already is only written over if it is among ``own``. Written whole or not
     at all: beside the file first, then moved into its place.
     """
-    target = Path(path).expanduser().absolute()
+    target = Path(path).absolute()
     writers = {".csv": as_csv, ".json": as_json}
     if target.suffix not in writers:
         raise ControlError(f"can't save as {target.name!r}: end the name in .csv or .json")
     if not rows:
         raise ControlError("there is nothing to save yet: keep a trial first")
-    if target.is_file() and target not in own:
+    if os.path.isfile(target) and target not in own:
         raise ControlError(
             f"{target.name} is there already, from another time: choose another name"
         )
@@ -53,7 +55,8 @@ def save(rows: list[Row], path: str | Path, own: Collection[Path] = ()) -> Path:
         beside.write_text(writers[target.suffix](rows), encoding="utf-8")
         beside.replace(target)
     except OSError as problem:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         reason = problem.strerror or str(problem)
         raise ControlError(f"can't write {target}: {reason}; choose another place") from None
     return target
