@@ -64,6 +64,8 @@ def test_extremes_and_comparisons() -> None:
     assert x.max(keepdim=True).tolist() == [[3]] and x.min(keepdim=True).tolist() == [[0.25]]
     assert x[:, Tensor([1, 0])].tolist() == X[:, [1, 0]].tolist()
     assert torch.equal(x > 1, X > 1) and torch.equal(x <= Tensor(X), X <= X)
+    assert torch.equal(x == 3, X == 3) and torch.equal(x != Tensor(X), X != X)
+    assert len({x, x, Tensor(X)}) == 2, "as a key a Tensor is itself and not its numbers"
     assert torch.equal(x < 1, X < 1) and torch.equal(x >= 1, X >= 1)
 
 
@@ -73,6 +75,7 @@ def test_what_it_tells_of_itself() -> None:
     assert (x.dtype, x.device, x.numel(), len(x)) == (X.dtype, X.device, 6, 2)
     assert float(x.sum()) == x.sum().item() == X.sum().item() and x.tolist() == X.tolist()
     assert repr(Tensor(torch.ones(2), True)) == "Tensor([1., 1.], requires_grad=True)"
+    assert f"{x.sum():.1f} {Tensor([1, 2])}" == f"{X.sum():.1f} Tensor([1, 2])"
     assert repr(Tensor([1, 2])) == "Tensor([1, 2])"
     assert Tensor(X).data is X and not x.detach().requires_grad
 

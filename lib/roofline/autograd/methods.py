@@ -75,6 +75,9 @@ class Methods:
     __lt__ = _compared(operator.lt)
     __ge__ = _compared(operator.ge)
     __le__ = _compared(operator.le)
+    __eq__ = _compared(operator.eq)  # type: ignore[assignment]
+    __ne__ = _compared(operator.ne)  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
     def reshape(self, *shape_: Any) -> Tensor:
         return shape.reshape(self, _sizes(shape_))
@@ -151,6 +154,9 @@ class Methods:
 
     def __float__(self) -> float:
         return float(self.data)
+
+    def __format__(self, form: str) -> str:
+        return format(self.data, form) if form else repr(self)
 
     def __repr__(self: Any) -> str:
         text = repr(self.data).removeprefix("tensor(").removesuffix(")")

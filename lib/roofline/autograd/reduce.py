@@ -75,10 +75,8 @@ def logsumexp(x: torch.Tensor, dim: Dims = -1, keepdim: bool = False) -> Result:
     """``log(sum(exp(x)))`` along ``dim`` without overflow; its gradient is the softmax."""
     dims = list(range(x.dim())) if dim is None else dim
     y = torch.logsumexp(x, dims, keepdim=keepdim)
-    shape = x.shape
-    return y, lambda dy: (
-        restore(dy, shape, dims, keepdim) * (x - restore(y, shape, dims, keepdim)).exp(),
-    )
+    how = (x.shape, dims, keepdim)
+    return y, lambda dy: (restore(dy, *how) * (x - restore(y, *how)).exp(),)
 
 
 @op
