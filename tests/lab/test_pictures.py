@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -118,6 +119,14 @@ def test_the_saved_form_holds_a_png_and_the_line(experiment):
     assert saved["text/plain"] == experiment.describe(experiment.measured(result, RECORDED))
     image = Image.open(io.BytesIO(base64.b64decode(saved["image/png"])))
     assert image.getpixel((2, 2)) == (255, 255, 255)  # a ground of its own, for dark themes
+
+
+@pytest.mark.parametrize("name", [n for n in lab.names() if lab.find(n).measure is not None])
+def test_a_picture_of_what_was_timed_says_of_which_machine_and_when(name):
+    experiment = lab.find(name)
+    figure = experiment.draw(experiment.measured(experiment.model(), RECORDED))
+    said = [text.get_text() for text in figure.texts]
+    assert [words for words in said if re.search(r"replayed: measured on .+, 20\d\d-", words)]
 
 
 def test_colours_of_the_cycle_differ_for_every_kind_of_vision():

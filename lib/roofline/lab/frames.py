@@ -8,6 +8,7 @@ its author has chosen, so a few lines and words do.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,12 @@ def curves(
     axis.plot(
         [place for place, _ in points], exponents(value for _, value in points), **style.MEASURED
     )
+
+
+def source(figure: Figure, label: str) -> None:
+    """At the bottom: of which machine the figures are, and when. A very long line is cut short."""
+    said = textwrap.shorten(label, 140, placeholder=" …")
+    figure.text(0.01, 0.004, said, fontsize=7.5, color=style.GREY, va="bottom")
 
 
 def legend(figure: Figure, entries: Mapping[str, Look], lefts: Sequence[float], top: float) -> None:

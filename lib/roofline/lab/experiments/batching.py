@@ -27,7 +27,7 @@ from roofline.lab import here as machines
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend
+from roofline.lab.frames import Scale, exponents, frame, legend, source
 from roofline.lab.here import Here
 from roofline.lab.measuring import Door, Step
 
@@ -223,7 +223,9 @@ def draw(result: Batching) -> Figure:
         entries["measured" if seen else "not measured"] = style.MEASURED
         if result.found is not None:
             entries[f"ridge {result.found:.3g} (measured)"] = _FOUND
-        legend(figure, entries, (0.09, 0.5), 0.12)
+        legend(figure, entries, (0.09, 0.5), 0.145)
+        label = result.measured[seen[0]].label if seen else f"model: {result.speed.label}"
+        source(figure, label)
     return figure
 
 

@@ -27,7 +27,7 @@ from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded, controls
 from roofline.lab.experiment import Experiment, Question, register
 from roofline.lab.experiments.remembered import FLOAT
-from roofline.lab.frames import Scale, frame, legend, stands
+from roofline.lab.frames import Scale, frame, legend, source, stands
 from roofline.lab.measuring import Door, Step
 from roofline.lab.segments import (
     Layer,
@@ -190,7 +190,9 @@ def draw(result: Checkpointed) -> Figure:
             "measured" if result.times else "not measured yet": style.MEASURED,
             "of it the segments' inputs (modelled)": _INPUTS,
         }
-        legend(figure, entries, (0.1, 0.56), 0.12)
+        legend(figure, entries, (0.1, 0.56), 0.145)
+        if result.times:
+            source(figure, next(iter(result.times.values()))[0].label)
     return figure
 
 

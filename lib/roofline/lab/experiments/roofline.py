@@ -26,7 +26,7 @@ from roofline.lab import here as machines
 from roofline.lab import style
 from roofline.lab.controls import Choices, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend, stands
+from roofline.lab.frames import Scale, exponents, frame, legend, source, stands
 from roofline.lab.here import Here
 from roofline.lab.measuring import Door, Step
 from roofline.lab.operations import OPERATIONS, Asked, asked, words
@@ -178,7 +178,8 @@ def draw(result: Placed) -> Figure:
             f"{result.operation}, at most (modelled)": {**_PLACE, "color": style.BLUE},
             f"{result.operation} ({timed})": _REACHED,
         }
-        legend(figure, entries, (0.06, 0.57), 0.14)
+        legend(figure, entries, (0.06, 0.57), 0.155)
+        source(figure, f"{_which(here)}: {here.label}")
     return figure
 
 

@@ -41,7 +41,7 @@ from roofline.lab.chains import (
 )
 from roofline.lab.controls import Choices, Range, bounded
 from roofline.lab.experiment import Experiment, Question, register
-from roofline.lab.frames import Scale, exponents, frame, legend, stands
+from roofline.lab.frames import Scale, exponents, frame, legend, source, stands
 from roofline.lab.here import Here
 from roofline.lab.measuring import Door, Step
 
@@ -204,7 +204,8 @@ def draw(result: Sequence) -> Figure:
         taken = "measured" if result.times else "measured; no times yet"
         for kind in KINDS:
             entries[f"{kind} ({taken})"] = {**style.MEASURED, "marker": _POINTS[kind]}
-        legend(figure, entries, (0.03, 0.345, 0.66), 0.11)
+        legend(figure, entries, (0.03, 0.345, 0.66), 0.135)
+        source(figure, _label(result) or f"model: {result.machine}")
     return figure
 
 
