@@ -39,6 +39,8 @@ def test_split_depends_on_the_seed_only():
     assert not torch.equal(stratified(labels, 0.5, 1)[1], stratified(labels, 0.5, 2)[1])
     with pytest.raises(ValueError, match="fraction is 1"):
         stratified(labels, 1)
+    with pytest.raises(ValueError, match="leaves one part empty"):
+        stratified(torch.arange(4), 0.25)
 
 
 def test_standardise():

@@ -151,4 +151,9 @@ def stratified(
         members = (labels == label).nonzero()[:, 0]
         chosen = torch.randperm(len(members), generator=generator)
         second[members[chosen[: round(fraction * len(members))]]] = True
+    if second.all() or not second.any():
+        raise ValueError(
+            f"{fraction} of {len(labels)} items in {len(labels.unique())} classes leaves one part "
+            "empty: each class's share is rounded, so give it more items, or another fraction"
+        )
     return (~second).nonzero()[:, 0], second.nonzero()[:, 0]
