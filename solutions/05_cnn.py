@@ -719,7 +719,7 @@ for number, (axis, picture) in enumerate(zip(axes[0], filters, strict=True), 1):
     axis.set_title(f"filter {number}", fontsize=8)
 focus = []
 animals.eval()  # running means, not those of a batch of one
-for column, row in zip(range(0, 8, 2), chosen[::2].tolist(), strict=False):
+for column, row in zip(range(0, 8, 2), chosen[1::2].tolist(), strict=False):
     x = Tensor(unseen.images[row : row + 1].to(where), requires_grad=True)
     animals(x)[0, int(unseen.labels[row])].backward()
     strength = x.grad.abs().amax(1)[0].cpu()
