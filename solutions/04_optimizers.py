@@ -26,8 +26,10 @@
 # %% name="setup"
 import itertools
 import math
+from functools import partial
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
@@ -579,7 +581,8 @@ print(
 #
 # Counts don't know about values either. Take the root, and nothing else, of three tensors of one size:
 # ordinary numbers; zeros; and [**subnormal**](../glossary.md#subnormal) numbers, too small for float32 to keep all of their digits.
-# It is one kernel, with the same bytes and the same FLOPs each time. Guess both ratios, then run it.
+# It is one kernel, with the same bytes and the same FLOPs each time. Guess both ratios, then run it. NumPy
+# does the same beside it.
 
 # %% name="time-zeros"
 size = 65_536  # a block of the library's, small enough for a cache
@@ -589,14 +592,17 @@ contents = {
     "zeros": torch.zeros(size, device=where),
     "subnormal": torch.full((size,), smallest / 4, device=where),
 }
-clock = measure_in_turn(
-    {f"optimizers.root_{name}": values.sqrt for name, values in contents.items()}, device=where
-)
-usual = clock["optimizers.root_ordinary"]
+roots = {f"optimizers.root_{name}": values.sqrt for name, values in contents.items()}
+for name, values in contents.items():
+    roots[f"optimizers.numpy_root_{name}"] = partial(np.sqrt, values.cpu().numpy())
+clock = measure_in_turn(roots, device=where)
 for name in contents:
-    ratio = clock[f"optimizers.root_{name}"].median / usual.median
-    print(f"{name:<9} {ratio:5.1f} times as long as ordinary")
-print(usual.label)
+    ratio, numpy_ratio = (
+        clock[f"optimizers.{way}_{name}"].median / clock[f"optimizers.{way}_ordinary"].median
+        for way in ("root", "numpy_root")
+    )
+    print(f"{name:<9} {ratio:5.1f} times as long as ordinary, by NumPy {numpy_ratio:5.1f} times")
+print(clock["optimizers.root_ordinary"].label)
 
 model = network()
 optimizer = optim.Adam(model.parameters())
@@ -608,11 +614,14 @@ print(
 )
 
 # %% [markdown] name="pytorch"
-# Intel's MKL, which PyTorch takes roots with on most x86 processors, handles zeros and subnormal numbers one by
-# one. Without it you see ratios near 1, and on a graphics card too. And zeros in $v$ are common: a pixel
-# that is black in every picture of the batch has gradients of exactly 0, and so has the row of an embedding
-# whose token didn't occur. The library's Adam therefore raises $v$ to the smallest normal number before the
-# root. Its root is $10^{-19}$, and beside $\epsilon = 10^{-8}$ that is nothing.
+# There are two reasons. With most x86 processors PyTorch takes roots with Intel's MKL, which handles zeros one
+# by one; NumPy does without it. And subnormal numbers are slow in many processors themselves
+# ([Andrysco et al. 2015](https://doi.org/10.1109/SP.2015.44)). Other machines, and graphics cards, print other
+# ratios.
+#
+# Zeros in $v$ are common: a pixel that is black in every picture of the batch has gradients of exactly 0, and so
+# has the row of an embedding whose token didn't occur. The library's Adam therefore raises $v$ to the smallest
+# normal number before the root. Its root is $10^{-19}$, and beside $\epsilon = 10^{-8}$ that is nothing.
 #
 # ## The same in PyTorch
 #

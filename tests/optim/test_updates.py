@@ -260,7 +260,7 @@ def test_a_step_costs_the_same_launches_for_any_number_of_parameters() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_adam_takes_no_root_of_zero_or_of_a_subnormal_and_equals_torch(dtype: torch.dtype) -> None:
-    """MKL takes 20 to 60 times as long for those: rows of an embedding that no batch had."""
+    """MKL is slow at the first, x86 at the others; an embedding has rows that no batch had."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     rooted: list[float] = []

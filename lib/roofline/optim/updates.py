@@ -9,8 +9,8 @@ import torch
 
 from .flat import Optimizer
 
-# The least number that a root is taken of. MKL takes 20 times as long for the root of 0, and 60
-# times for that of a number below this one; rows of an embedding that no batch had are full of 0.
+# The least number that a root is taken of. MKL takes 20 times as long for the root of 0, of which
+# the rows of an embedding that no batch had are full; x86 takes 50 times for one below this.
 FLOOR = torch.finfo(torch.float32).smallest_normal
 
 
