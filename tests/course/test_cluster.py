@@ -100,6 +100,21 @@ def test_one_that_kills_every_worker_is_named_and_the_others_go_on(
     assert all(done[name]["failed"] == "" for name in ("s0", "s2", "s3"))
 
 
+def test_a_result_that_dies_with_its_worker_is_made_again(cluster: dask_cluster.Cluster) -> None:
+    cluster.add_worker()  # the others may have died, above
+    items = [{"student": f"s{i}", "code": None} for i in range(4)]
+    results = dask.each(items, "course.dying:maybe", cluster.address)
+    done = [next(results)]
+    time.sleep(2)  # what was sent is done, and nobody has taken it
+    for worker in cluster.workers:
+        dask_cluster.end(worker)
+    cluster.add_worker()
+    done += results
+    assert {one["student"]: one["failed"] for one in done} == dict.fromkeys(
+        ("s0", "s1", "s2", "s3"), ""
+    )
+
+
 def test_mistakes_are_one_line(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
     need(importlib.util.find_spec("distributed") is not None, "dask")
     monkeypatch.setattr(dask, "PATIENCE", 1)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import platform
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 from roofline.course.folder import CourseError
@@ -52,15 +53,16 @@ def each(items: Iterable[Plain], function_name: str, address: str) -> Iterator[P
             while sent:
                 future = next(running)
                 item = sent.pop(future)
-                if _died(distributed, future):
+                done = _outcome(distributed, future, item)
+                if done is None:
                     suspects.append(item)
                 else:
-                    yield _outcome(distributed, future, item)
+                    yield done
                 send()
             # A worker's death is blamed on all that it held. One at a time, on its own cause.
             for item in suspects:
-                future = next(distributed.as_completed([submit(item)], loop=client.loop))
-                yield _outcome(distributed, future, item)
+                done = _outcome(distributed, submit(item), item)
+                yield done or _failed(item, "several workers of the cluster died over it")
         finally:  # also if whoever takes the results stops taking them
             client.cancel(list(sent))
 
@@ -79,23 +81,23 @@ def _on_worker(function_name: str, item: Plain) -> Plain:
     return named(function_name)(item)
 
 
-def _died(distributed: Any, future: Any) -> bool:
-    """Whether workers died over it, more of them than the scheduler allows."""
-    return future.status == "error" and isinstance(future.exception(), distributed.KilledWorker)
+def _outcome(distributed: Any, future: Any, item: Plain) -> Plain | None:
+    """The result, or why there is none: then the next run tries again. None where more workers died
+    over it than Dask's allowed-failures, 3 unless the scheduler is told otherwise.
 
-
-def _outcome(distributed: Any, future: Any, item: Plain) -> Plain:
-    """The result, or why there is none: then the next run tries again."""
-    error = future.exception() if future.status == "error" else None
-    if error is None and future.status == "finished":
+    A result that was lost with its worker is waited for: the scheduler has it made again.
+    """
+    try:
         return future.result()
-    if _died(distributed, future):
-        # Dask's allowed-failures, 3 unless the scheduler is told otherwise.
-        why = "several workers of the cluster died over it"
-    elif error is not None:
-        why = f"a worker of the cluster failed: {type(error).__name__}: {error}"
-    else:
-        why = f"the cluster lost it ({future.status})"
+    except distributed.KilledWorker:
+        return None
+    except CancelledError as error:
+        return _failed(item, f"the cluster lost it ({error})")
+    except Exception as error:
+        return _failed(item, f"a worker of the cluster failed: {type(error).__name__}: {error}")
+
+
+def _failed(item: Plain, why: str) -> Plain:
     return {"student": item.get("student", ""), "notebooks": {}, "failed": " ".join(why.split())}
 
 
